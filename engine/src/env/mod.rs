@@ -1,0 +1,111 @@
+//! The seam: everything a store needs from the outside world.
+//!
+//! A loop is an `async fn` generic over one [`Env`]; it waits and calls, and decides nothing. Behind the
+//! seam stand [`glommio`] for real and [`sim`] for tests: one seed there decides which task runs next,
+//! how long everything takes, and what fails.
+//!
+//! The network is the other half of the seam: `ringmq_conn::Network`, synchronous, given to the shard
+//! loop beside its `Env`.
+
+pub mod glommio;
+pub mod signal;
+pub mod sim;
+
+use std::future::Future;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use signal::Signal;
+
+/// Blocks of this size are what the log writes and never rewrites; direct I/O is aligned to it.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Who a task works for; decides its share of the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskClass {
+    /// The shard loop and the appender.
+    Serve,
+    /// Cold reads.
+    Read,
+    /// Preparing segments, sealing, retention.
+    Background,
+}
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenHow {
+    /// Create it; an error if it exists.
+    pub create_new: bool,
+    /// Open for writing too.
+    pub write: bool,
+    /// Every write is durable when it returns (`O_DSYNC`).
+    pub sync_writes: bool,
+}
+
+/// The world around one shard. Cheap to clone. One per shard.
+///
+/// Paths are full paths. All I/O is aligned by the caller to [`BLOCK_BYTES`] in position and length.
+pub trait Env: Clone + std::fmt::Debug + 'static {
+    /// Memory fit for direct I/O.
+    type Buffer: Buffer;
+    /// An open file.
+    type File: File<Buffer = Self::Buffer>;
+    /// An exclusive hold on a folder; dropping it lets go.
+    type FolderLock: 'static;
+
+    /// Wall-clock milliseconds since 1970. May jump.
+    fn wall_ms(&self) -> i64;
+    /// Time since some moment; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// A random number.
+    fn random(&self) -> u64;
+    /// Returns after `duration`.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// Starts a task on this shard. Its owner learns of its end through state they share.
+    fn spawn(&self, class: TaskClass, task: impl Future<Output = ()> + 'static);
+
+    /// A zeroed buffer of `len` bytes, a multiple of [`BLOCK_BYTES`].
+    fn buffer(&self, len: usize) -> Self::Buffer;
+    /// Opens a file.
+    fn open(&self, path: &Path, how: OpenHow) -> impl Future<Output = io::Result<Self::File>>;
+    /// The names in a folder, sorted.
+    fn list(&self, folder: &Path) -> impl Future<Output = io::Result<Vec<String>>>;
+    /// Creates a folder and its parents; fine if it is there.
+    fn create_folder(&self, folder: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Makes the folder's entries durable.
+    fn sync_folder(&self, folder: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Renames a file within its folder, replacing.
+    fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Holds the folder against other processes; `WouldBlock` if another has it.
+    fn lock_folder(&self, folder: &Path) -> impl Future<Output = io::Result<Self::FolderLock>>;
+}
+
+/// Memory fit for direct I/O.
+pub trait Buffer: Deref<Target = [u8]> + std::fmt::Debug + 'static {
+    /// The bytes, to fill.
+    fn as_mut(&mut self) -> &mut [u8];
+    /// Forgets everything after `len` (a multiple of [`BLOCK_BYTES`]).
+    fn truncate(&mut self, len: usize);
+}
+
+/// An open file. Closed explicitly; dropping one only logs.
+pub trait File: 'static {
+    /// What it writes from and reads into.
+    type Buffer: Buffer;
+
+    /// Writes the whole buffer at `position`; a short write is an error.
+    fn write_at(&self, buffer: Rc<Self::Buffer>, position: u64) -> impl Future<Output = io::Result<()>>;
+    /// Reads up to `len` bytes at `position`; shorter only at the end of the file.
+    fn read_at(&self, position: u64, len: usize) -> impl Future<Output = io::Result<Self::Buffer>>;
+    /// Makes everything written durable (`fdatasync`).
+    fn flush(&self) -> impl Future<Output = io::Result<()>>;
+    /// Length in bytes.
+    fn len(&self) -> impl Future<Output = io::Result<u64>>;
+    /// Closes it.
+    fn close(self) -> impl Future<Output = io::Result<()>>;
+}

@@ -1,0 +1,17 @@
+//! One shard's store: queues of records and an ordered map of facts, in one durable log.
+//!
+//! [`Store`] is the only public door. It knows no socket and no request code. [`env`] is the seam to
+//! disk, clock, randomness and tasks: glommio for real, a seeded simulation for tests.
+
+pub mod batch;
+pub mod env;
+pub mod error;
+pub mod group_commit;
+pub mod limits;
+pub mod log;
+pub mod offset;
+pub mod state;
+pub mod store;
+
+pub use batch::Batch;
+pub use store::Store;

@@ -1,0 +1,1 @@
+//! Message ids. (offsetMsgId: upper-case hex of store host ip, port, physical offset.)

@@ -1,0 +1,1 @@
+//! A batch body: items that become one record each. (`MessageDecoder.encodeMessages`)

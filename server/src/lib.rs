@@ -1,0 +1,11 @@
+//! The broker and the name server: everything `ringmq serve` runs, as a library.
+//!
+//! [`broker`] decides about producers and consumers; [`namesrv`] knows where queues live; [`shard`]
+//! is the loop that drives a broker over its network and its store; [`cli`] and [`config`] are the
+//! front.
+
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod namesrv;
+pub mod shard;
