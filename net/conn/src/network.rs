@@ -4,10 +4,12 @@
 //! events, queues answers, and before it sleeps asks [`Network::arm`]. One per shard.
 //!
 //! Invariants
-//!  1. Events of one connection come in order: `Opened`, any number of `Data` and `Drained`, `Closed`.
+//!  1. Events of one connection come in order: `Opened`, any number of `Data` and `Drained`, at most one
+//!     `HalfClosed` with no `Data` behind it, `Closed`. (A connection that could not be made has only
+//!     `Closed`.)
 //!  2. After `Closed`, nothing more is heard of that [`ConnId`]; calls that name it do nothing.
 //!  3. A `ConnId` is never reused: slots are, with another generation.
-//!  4. Bytes queued before a peer's half-close are still sent.
+//!  4. A peer's half-close is not a close: what is queued before or after it is still sent.
 //!  5. Memory per connection is bounded by [`crate::limits`]: a connection whose unsent bytes pass the
 //!     mark is paused by itself until drained; one that does not drain in time is closed.
 
@@ -47,6 +49,10 @@ pub enum Event {
     Opened { conn: ConnId, listener: Option<usize>, peer: SocketAddr },
     /// Bytes came; read them with [`Network::bytes`] before the next turn.
     Data { conn: ConnId, buffer: BufferRef },
+    /// The peer has sent its last byte (RFC 9293: a half-close) and may still be reading. What is queued
+    /// is sent; the owner queues the answers it still owes and then calls [`Network::close`]. One that
+    /// never does is closed for it after [`crate::limits::HALF_CLOSED_MAX`].
+    HalfClosed { conn: ConnId },
     /// Everything that was queued has been handed to the kernel, after the connection had been above
     /// its mark; a reader of large answers goes on here.
     Drained { conn: ConnId },
@@ -64,9 +70,9 @@ pub struct BufferRef {
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The peer closed, or reset.
+    /// The peer reset, or half-closed and was then closed from here.
     Peer,
-    /// [`Network::close`] was called.
+    /// [`Network::close`] was called first.
     Local,
     /// It did not take its answers in time or passed the bound on unsent bytes.
     SlowReader,
