@@ -8,6 +8,7 @@
 //! loop beside its `Env`.
 
 pub mod glommio;
+pub mod random;
 pub mod signal;
 pub mod sim;
 
@@ -18,10 +19,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use random::Random;
 pub use signal::Signal;
 
 /// Blocks of this size are what the log writes and never rewrites; direct I/O is aligned to it.
 pub const BLOCK_BYTES: usize = 4096;
+
+/// The file in a folder that [`Env::lock_folder`] holds; [`Env::list`] returns it like any other.
+pub const LOCK_FILE: &str = "lock";
 
 /// Who a task works for; decides its share of the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +69,8 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn random(&self) -> u64;
     /// Returns after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// Says whether this shard has work in hand, for a runtime that must be kept awake while it has.
+    fn set_busy(&self, _busy: bool) {}
     /// Starts a task on this shard. Its owner learns of its end through state they share.
     fn spawn(&self, class: TaskClass, task: impl Future<Output = ()> + 'static);
 
@@ -94,6 +101,7 @@ pub trait Buffer: Deref<Target = [u8]> + std::fmt::Debug + 'static {
 }
 
 /// An open file. Closed explicitly; dropping one only logs.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: 'static {
     /// What it writes from and reads into.
     type Buffer: Buffer;
@@ -106,6 +114,8 @@ pub trait File: 'static {
     fn flush(&self) -> impl Future<Output = io::Result<()>>;
     /// Length in bytes.
     fn len(&self) -> impl Future<Output = io::Result<u64>>;
+    /// Whether reads and writes bypass the page cache.
+    fn is_direct(&self) -> bool;
     /// Closes it.
     fn close(self) -> impl Future<Output = io::Result<()>>;
 }

@@ -1,0 +1,192 @@
+//! The real seam: one glommio executor on one pinned thread, Linux files below it.
+//!
+//! | of [`Env`] | is |
+//! | --- | --- |
+//! | tasks | three task queues: serve 1000 shares, read 200, background 50 |
+//! | files | `O_DIRECT` through the executor's ring; buffered where the folder has no direct I/O ([`File::is_direct`]) |
+//! | folders | `std::fs` on the executor's blocking threads |
+//! | lock | `flock` on [`LOCK_FILE`] |
+//!
+//! Invariants
+//!  1. Made on the executor that it serves, once per executor: its task queues live as long as that.
+//!  2. No closure handed to a blocking thread panics: each returns a `Result`.
+//!  3. Until [`GlommioEnv::end`], a heartbeat keeps the executor from parking with runnable work.
+//!
+//! Not here: how many executors there are and where they are pinned (`ringmq-server`, `shard/runtime.rs`).
+
+mod buffer;
+mod file;
+mod heartbeat;
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ::glommio::{Latency, Shares, TaskQueueHandle};
+
+use super::random::Random;
+use super::{Env, LOCK_FILE, OpenHow, TaskClass};
+pub use buffer::GlommioBuffer;
+pub use file::GlommioFile;
+pub use heartbeat::Heartbeat;
+
+/// How long work of a class may wait for its turn; the executor's hint for choosing among queues.
+const SERVE_LATENCY: Duration = Duration::from_millis(10);
+
+/// A lock is tried this often: io_uring holds descriptors for a moment after their process has died.
+const LOCK_TRIES: usize = 5;
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// The world around one shard, for real. One per executor.
+#[derive(Debug, Clone)]
+pub struct GlommioEnv {
+    shard: Rc<Shard>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    serve: TaskQueueHandle,
+    read: TaskQueueHandle,
+    background: TaskQueueHandle,
+    started: Instant,
+    random: Random,
+    heartbeat: Rc<Heartbeat>,
+}
+
+impl GlommioEnv {
+    /// The seam of the executor that is running, with its heartbeat started.
+    pub fn start() -> GlommioEnv {
+        let executor = ::glommio::executor();
+        let serve = Latency::Matters(SERVE_LATENCY);
+        let shard = Shard {
+            serve: executor.create_task_queue(Shares::Static(1000), serve, "serve"),
+            read: executor.create_task_queue(Shares::Static(200), Latency::NotImportant, "read"),
+            background: executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "background"),
+            started: Instant::now(),
+            random: Random::new(seed()),
+            heartbeat: Rc::new(Heartbeat::new()),
+        };
+        let env = GlommioEnv { shard: Rc::new(shard) };
+        let heartbeat = env.heartbeat();
+        env.spawn(TaskClass::Serve, async move { heartbeat.beat().await });
+        env
+    }
+
+    /// The heartbeat: its longest delay goes into reports.
+    pub fn heartbeat(&self) -> Rc<Heartbeat> {
+        self.shard.heartbeat.clone()
+    }
+
+    /// Ends the heartbeat; the last act before the executor returns, which would never drop a pending task.
+    pub async fn end(&self) {
+        self.shard.heartbeat.end().await;
+    }
+}
+
+impl Env for GlommioEnv {
+    type Buffer = GlommioBuffer;
+    type File = GlommioFile;
+    type FolderLock = std::fs::File;
+
+    fn wall_ms(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.shard.started.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        self.shard.random.next()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        ::glommio::timer::sleep(duration).await;
+    }
+
+    fn set_busy(&self, busy: bool) {
+        self.shard.heartbeat.set_busy(busy);
+    }
+
+    fn spawn(&self, class: TaskClass, task: impl Future<Output = ()> + 'static) {
+        let queue = match class {
+            TaskClass::Serve => self.shard.serve,
+            TaskClass::Read => self.shard.read,
+            TaskClass::Background => self.shard.background,
+        };
+        ::glommio::spawn_local_into(task, queue).expect("the queue was made by this executor").detach();
+    }
+
+    fn buffer(&self, len: usize) -> GlommioBuffer {
+        GlommioBuffer::zeroed(len)
+    }
+
+    async fn open(&self, path: &Path, how: OpenHow) -> io::Result<GlommioFile> {
+        GlommioFile::open(path, how).await
+    }
+
+    async fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        on_path(folder, |folder| {
+            let mut names = Vec::new();
+            for entry in std::fs::read_dir(folder)? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+
+    async fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        on_path(folder, |folder| std::fs::create_dir_all(folder)).await
+    }
+
+    async fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        on_path(folder, |folder| std::fs::File::open(folder)?.sync_all()).await
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let to = to.to_path_buf();
+        on_path(from, move |from| std::fs::rename(from, to)).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        on_path(path, |path| std::fs::remove_file(path)).await
+    }
+
+    async fn lock_folder(&self, folder: &Path) -> io::Result<std::fs::File> {
+        let path = folder.join(LOCK_FILE);
+        for _ in 1..LOCK_TRIES {
+            match on_path(&path, try_lock).await {
+                Err(held) if held.kind() == io::ErrorKind::WouldBlock => self.sleep(LOCK_RETRY).await,
+                outcome => return outcome,
+            }
+        }
+        on_path(&path, try_lock).await
+    }
+}
+
+/// The lock ends when the returned file is dropped, or with the process.
+fn try_lock(path: &Path) -> io::Result<std::fs::File> {
+    let file = std::fs::File::options().write(true).create(true).truncate(false).open(path)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Does something with a path on a blocking thread.
+async fn on_path<T: Send + 'static>(
+    path: &Path,
+    act: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let path: PathBuf = path.to_path_buf();
+    ::glommio::executor().spawn_blocking(move || act(&path)).await
+}
+
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library keys its hashers from the kernel's randomness, anew for each thread.
+    std::hash::RandomState::new().build_hasher().finish()
+}
