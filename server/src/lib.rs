@@ -2,10 +2,11 @@
 //!
 //! [`broker`] decides about producers and consumers; [`namesrv`] knows where queues live; [`shard`]
 //! is the loop that drives a broker over its network and its store; [`cli`] and [`config`] are the
-//! front.
+//! front; [`start_error`] says why there is nothing to run.
 
 pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod namesrv;
 pub mod shard;
+pub mod start_error;
