@@ -112,17 +112,24 @@ pub struct OutHead<'a> {
 impl OutHead<'_> {
     /// Appends the frame's first 8 bytes and this header to `out`, for a body of `body_bytes` that the
     /// caller appends or sends after it.
+    ///
+    /// A header that the binary form cannot carry (a code beyond 16 bits) is written as JSON: receivers
+    /// decode what the frame's format byte declares.
     pub fn encode(&self, out: &mut Vec<u8>, body_bytes: usize) {
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
-        match self.format {
+        let format = match self.format {
+            HeadFormat::Binary if !crate::head_binary::fits(self) => HeadFormat::Json,
+            asked => asked,
+        };
+        match format {
             HeadFormat::Json => crate::head_json::encode(self, out),
             HeadFormat::Binary => crate::head_binary::encode(self, out),
         }
         let head_bytes = out.len() - start - 8;
         let length = (4 + head_bytes + body_bytes) as u32;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-        let word = (u32::from(self.format.byte()) << 24) | head_bytes as u32;
+        let word = (u32::from(format.byte()) << 24) | head_bytes as u32;
         out[start + 4..start + 8].copy_from_slice(&word.to_be_bytes());
     }
 }

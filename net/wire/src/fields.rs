@@ -105,6 +105,52 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
+/// Fields on their way out, without allocating: what a request's or a reply's `fields()` gives.
+/// Reads as a slice, which [`crate::OutHead::fields`] takes.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldList<'a> {
+    items: [(&'a str, Value<'a>); FieldList::LEN_MAX],
+    len: usize,
+}
+
+impl<'a> FieldList<'a> {
+    /// More fields than any typed request or reply has.
+    pub const LEN_MAX: usize = 24;
+
+    /// An empty list.
+    pub fn new() -> FieldList<'a> {
+        FieldList { items: [("", Value::Bool(false)); FieldList::LEN_MAX], len: 0 }
+    }
+
+    /// Adds a field. A list that is full is a typed request with too many fields: a bug, not an input.
+    pub fn push(&mut self, name: &'a str, value: impl Into<Value<'a>>) {
+        assert!(self.len < FieldList::LEN_MAX, "a request has at most {} fields", FieldList::LEN_MAX);
+        self.items[self.len] = (name, value.into());
+        self.len += 1;
+    }
+
+    /// Adds a field if it has a value.
+    pub fn push_some(&mut self, name: &'a str, value: Option<impl Into<Value<'a>>>) {
+        if let Some(value) = value {
+            self.push(name, value);
+        }
+    }
+}
+
+impl<'a> std::ops::Deref for FieldList<'a> {
+    type Target = [(&'a str, Value<'a>)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.items[..self.len]
+    }
+}
+
+impl Default for FieldList<'_> {
+    fn default() -> Self {
+        FieldList::new()
+    }
+}
+
 impl<'a> From<&'a str> for Value<'a> {
     fn from(text: &'a str) -> Self {
         Value::Text(text)

@@ -19,10 +19,11 @@ pub mod frame;
 mod head_binary;
 mod head_json;
 pub mod id;
+pub mod language;
 pub mod name;
 pub mod record;
 pub mod request;
 
 pub use command::{Head, HeadFormat, HeadScratch, OutHead};
 pub use error::{FieldError, FrameError, HeadError};
-pub use fields::{Fields, Value};
+pub use fields::{FieldList, Fields, Value};

@@ -1,1 +1,212 @@
-//! The properties string: name 0x01 value 0x02, repeated. (`MessageDecoder.string2messageProperties`)
+//! A record's properties: names and values as one string.
+//!
+//!     name 0x01 value 0x02  name 0x01 value 0x02  …
+//!
+//! TAGS=TagA and KEYS=k1:
+//!     54 41 47 53 01 54 61 67 41 02  4b 45 59 53 01 6b 31 02
+//!
+//! Rules, as Java's decoder has them: pieces are separated by 0x02, of which the last may be missing (4.9
+//! leaves it out); a piece without 0x01, or with nothing before or after it, is dropped; a value may contain
+//! further 0x01.
+//!
+//! The broker edits a message's properties by copying: all pairs but some ([`copy_without`]), then pairs of its
+//! own ([`push`]). What it writes always ends with 0x02.
+//!
+//! Source: `common/.../message/MessageDecoder.java` (`string2messageProperties`), `MessageConst.java` (names).
+
+/// Separates a name from its value.
+pub const NAME_END: u8 = 1;
+/// Ends a pair.
+pub const PAIR_END: u8 = 2;
+
+/// Keys for the index, separated by blanks.
+pub const KEYS: &str = "KEYS";
+/// The tag.
+pub const TAGS: &str = "TAGS";
+/// "false": the producer does not wait for flush and replication.
+pub const WAIT: &str = "WAIT";
+/// Delay level, 1 to 18.
+pub const DELAY: &str = "DELAY";
+/// A retried message's original topic.
+pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+/// The target of a message that waits elsewhere.
+pub const REAL_TOPIC: &str = "REAL_TOPIC";
+/// The target queue of a message that waits elsewhere.
+pub const REAL_QUEUE_ID: &str = "REAL_QID";
+/// "true": a half message.
+pub const TRANSACTION_PREPARED: &str = "TRAN_MSG";
+/// The producer group that is asked about a half message.
+pub const PRODUCER_GROUP: &str = "PGROUP";
+/// Message id of a retried message's first copy.
+pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
+/// Times consumed, on a consumer's own sends to its retry topic.
+pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
+/// Limit of that.
+pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
+/// The broker's region.
+pub const MSG_REGION: &str = "MSG_REGION";
+/// Whether clients trace the message.
+pub const TRACE_ON: &str = "TRACE_ON";
+/// The client's message id.
+pub const UNIQUE_KEY: &str = "UNIQ_KEY";
+/// How many messages an inner batch holds.
+pub const INNER_NUM: &str = "INNER_NUM";
+/// Seconds before the first check of a half message.
+pub const CHECK_IMMUNITY_TIME_IN_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+/// How often a half message was checked.
+pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+/// The transaction's id.
+pub const TRANSACTION_ID: &str = "__transactionId__";
+/// Pairs a reply with its request.
+pub const CORRELATION_ID: &str = "CORRELATION_ID";
+/// Client id of the requester.
+pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+/// The broker's cluster.
+pub const CLUSTER: &str = "CLUSTER";
+/// A pop's receipt; removed from whatever is sent.
+pub const POP_CK: &str = "POP_CK";
+/// Sharding key.
+pub const SHARDING_KEY: &str = "__SHARDINGKEY";
+/// Deliver after so many seconds.
+pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
+/// Deliver after so many milliseconds.
+pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
+/// Deliver at this time, milliseconds since 1970.
+pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+/// A dead letter's original topic.
+pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+/// A dead letter's original message id.
+pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+/// Prefix of names that are never stored.
+pub const TRANSIENT_PREFIX: &str = "__RMQ.TRANSIENT.";
+
+/// The pairs of an encoded string, in order, malformed pieces left out.
+pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    pairs(properties).filter_map(|(_, name, value)| {
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+    })
+}
+
+/// The value of `name`. Java's map keeps the last of duplicates, so the last is taken.
+pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
+    let (_, _, value) = pairs(properties).filter(|(_, found, _)| *found == name.as_bytes()).last()?;
+    std::str::from_utf8(value).ok()
+}
+
+/// Appends the pairs whose name `keep` accepts, byte for byte, each ended.
+pub fn copy_if(properties: &[u8], mut keep: impl FnMut(&str) -> bool, out: &mut Vec<u8>) {
+    for (piece, name, value) in pairs(properties) {
+        let text = std::str::from_utf8(name).ok().filter(|_| std::str::from_utf8(value).is_ok());
+        if text.is_some_and(&mut keep) {
+            out.extend_from_slice(piece);
+            out.push(PAIR_END);
+        }
+    }
+}
+
+/// Appends all pairs but those named.
+pub fn copy_without(properties: &[u8], names: &[&str], out: &mut Vec<u8>) {
+    copy_if(properties, |name| !names.contains(&name), out);
+}
+
+/// Appends one pair. An empty name or value is no property: nothing is appended. A separator inside a name
+/// or value would forge other properties, so everything from it on is left out.
+pub fn push(name: &str, value: &str, out: &mut Vec<u8>) {
+    let name = before(name.as_bytes(), &[NAME_END, PAIR_END]);
+    let value = before(value.as_bytes(), &[PAIR_END]);
+    if name.is_empty() || value.is_empty() {
+        return;
+    }
+    out.extend_from_slice(name);
+    out.push(NAME_END);
+    out.extend_from_slice(value);
+    out.push(PAIR_END);
+}
+
+/// Appends one pair with a decimal value.
+pub fn push_number(name: &str, value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(NAME_END);
+    crate::head_json::push_decimal(value, out);
+    out.push(PAIR_END);
+}
+
+fn before<'a>(bytes: &'a [u8], stops: &[u8]) -> &'a [u8] {
+    bytes.split(|byte| stops.contains(byte)).next().unwrap_or_default()
+}
+
+/// Well-formed pieces: the whole piece without its end, the name, the value.
+fn pairs(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+    properties.split(|byte| *byte == PAIR_END).filter_map(|piece| {
+        let middle = piece.iter().position(|byte| *byte == NAME_END)?;
+        let (name, value) = (&piece[..middle], &piece[middle + 1..]);
+        (!name.is_empty() && !value.is_empty()).then_some((piece, name, value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn listed(properties: &[u8]) -> Vec<(&str, &str)> {
+        iter(properties).collect()
+    }
+
+    #[test]
+    fn pieces_are_read_as_java_reads_them() {
+        type Pairs = &'static [(&'static str, &'static str)];
+        let table: &[(&[u8], Pairs)] = &[
+            (b"", &[]),
+            (b"\x02\x02", &[]),
+            (b"TAGS\x01TagA\x02", &[("TAGS", "TagA")]),
+            (b"KEYS\x01k1\x02TAGS\x01TagA", &[("KEYS", "k1"), ("TAGS", "TagA")]),
+            (b"a\x01\x02b\x01c\x02", &[("b", "c")]),
+            (b"\x01v\x02b\x01c\x02", &[("b", "c")]),
+            (b"nothing\x02b\x01c\x02", &[("b", "c")]),
+            (b"a\x01b\x01c\x02", &[("a", "b\x01c")]),
+            (b"a\x01\xff\x02b\x01c\x02", &[("b", "c")]),
+        ];
+        for (input, expected) in table {
+            assert_eq!(listed(input), *expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn get_finds_whole_names_only_and_the_last_of_duplicates() {
+        let properties = b"TAG\x01no\x02TAGS\x01one\x02TAGS\x01two\x02XTAGS\x01no\x02";
+        assert_eq!(get(properties, "TAGS"), Some("two"));
+        assert_eq!(get(properties, "TAGSX"), None);
+        assert_eq!(get(properties, ""), None);
+    }
+
+    #[test]
+    fn editing_leaves_out_names_and_adds_pairs() {
+        let mut out = Vec::new();
+        copy_without(b"POP_CK\x01x\x02bad\x02KEYS\x01k\x02TAGS\x01t", &["POP_CK"], &mut out);
+        push(CLUSTER, "DefaultCluster", &mut out);
+        push_number(DELAY, 3, &mut out);
+        push("empty", "", &mut out);
+        assert_eq!(out, b"KEYS\x01k\x02TAGS\x01t\x02CLUSTER\x01DefaultCluster\x02DELAY\x013\x02");
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_in_another_pair() {
+        let mut out = Vec::new();
+        push("a", "b\x02TRAN_MSG\x01true", &mut out);
+        push("x\x01y", "z", &mut out);
+        assert_eq!(listed(&out), [("a", "b"), ("x", "z")]);
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_come_back_as_they_were(pairs in proptest::collection::vec(("[^\u{1}\u{2}]{1,9}", "[^\u{2}]{1,9}"), 0..9)) {
+            let mut out = Vec::new();
+            for (name, value) in &pairs {
+                push(name, value, &mut out);
+            }
+            let back: Vec<_> = iter(&out).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            prop_assert_eq!(back, pairs);
+        }
+    }
+}
