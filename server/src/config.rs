@@ -121,7 +121,7 @@ settings! {
         /// Create a topic when the first message for it comes.
         auto_create: bool = true;
         /// Queues of a topic that is created that way, per shard.
-        default_queues: u32 = 4;
+        default_queues: u32 = 8;
         /// Shards of a node that offer to create topics; more mean more connections per client.
         auto_create_shards: usize = 4;
     }
