@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn parse<T: std::str::FromStr>(
+pub(crate) fn parse<T: std::str::FromStr>(
     name: &'static str,
     text: &str,
     expected: &'static str,

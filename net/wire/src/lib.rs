@@ -19,6 +19,7 @@ pub mod frame;
 mod head_binary;
 mod head_json;
 pub mod id;
+pub mod json;
 pub mod language;
 pub mod name;
 pub mod record;
