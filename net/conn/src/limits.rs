@@ -73,12 +73,18 @@ pub const IDLE_BACKLOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What an idle connection may cost here (the kernel's socket comes on top).
 pub const IDLE_CONNECTION_BYTES_MAX: usize = 1024;
 
+/// Capacity above which a split frame's buffer is freed once the frame is complete. Small requests are
+/// then split without an allocation, and an idle connection stays within its budget.
+pub const TAIL_KEPT_BYTES_MAX: usize = 512;
 
 const _: () = assert!(RECV_BUFFERS.is_power_of_two(), "the kernel takes powers of two");
-const _: () = assert!(COMPLETIONS >= 4 * SUBMISSIONS, "multishots complete more often than they are submitted");
-const _: () = assert!(COMPLETIONS as usize >= RECV_BUFFERS as usize, "every buffer may be filled in one entry");
+const _: () =
+    assert!(COMPLETIONS >= 4 * SUBMISSIONS, "multishots complete more often than they are submitted");
+const _: () =
+    assert!(COMPLETIONS as usize >= RECV_BUFFERS as usize, "every buffer may be filled in one entry");
 const _: () = assert!(PARTS_PER_SEND_MAX < 1024, "UIO_MAXIOV");
 const _: () = assert!(UNSENT_BYTES_MAX >= UNSENT_BYTES_MARK + 2 * FRAME_BYTES_MAX, "a whole answer fits");
 const _: () = assert!(UNSENT_BYTES_TOTAL_MAX >= UNSENT_BYTES_MAX);
 const _: () = assert!(JOINED_BYTES_MAX <= SPARE_BUFFER_BYTES_MAX, "what collects answers is worth keeping");
 const _: () = assert!(UNSENT_BYTES_MARK < UNSENT_BYTES_MAX);
+const _: () = assert!(TAIL_KEPT_BYTES_MAX * 2 <= IDLE_CONNECTION_BYTES_MAX, "the rest is for the slot");
