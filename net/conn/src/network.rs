@@ -42,6 +42,7 @@ unsafe impl StableBytes for Box<[u8]> {
 }
 
 /// What happened on the network during one turn.
+#[allow(missing_docs, reason = "the fields are described with their events")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A connection is there: accepted on a listener (its index in the order of `listen`), or, with
@@ -63,7 +64,9 @@ pub enum Event {
 /// Where the bytes of a [`Event::Data`] lie; meaningful to the network that made it, until its next turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BufferRef {
+    /// Which receive buffer.
     pub index: u32,
+    /// How many bytes came.
     pub len: u32,
 }
 

@@ -1,0 +1,94 @@
+//! Time, as far as a ring knows it: the pause after a failed accept, and ticks to find slow readers by.
+//!
+//! Ticks run only while somebody could be slow, so an idle ring never wakes by itself. No clock is read:
+//! a tick is an operation on the ring like any other.
+
+use super::Ring;
+use super::connection::Stage;
+use super::user_data::Kind;
+use crate::limits::ACCEPT_BACK_OFF;
+use crate::network::{CloseReason, StableBytes};
+use io_uring::{opcode, types};
+use std::time::Duration;
+
+/// Ticks in the shorter of the two patiences: what is measured is late by at most a quarter.
+const TICKS_PER_PATIENCE: u32 = 4;
+
+pub(super) struct Clock {
+    ticks: u32,
+    running: bool,
+    length: Duration,
+    /// Read by the kernel when the operations are submitted.
+    tick: Box<types::Timespec>,
+    back_off: Box<types::Timespec>,
+}
+
+impl Clock {
+    /// A clock that is fine enough for `patience`.
+    pub(super) fn new(patience: Duration) -> Clock {
+        let length = (patience / TICKS_PER_PATIENCE).max(Duration::from_millis(1));
+        Clock {
+            ticks: 0,
+            running: false,
+            length,
+            tick: Box::new(types::Timespec::from(length)),
+            back_off: Box::new(types::Timespec::from(ACCEPT_BACK_OFF)),
+        }
+    }
+
+    /// The current tick; stands still while nobody could be slow.
+    pub(super) fn now(&self) -> u32 {
+        self.ticks
+    }
+
+    /// Whether more than `patience` has passed since the tick `then`.
+    fn is_over(&self, then: u32, patience: Duration) -> bool {
+        self.length * self.ticks.wrapping_sub(then) > patience
+    }
+}
+
+impl<S: StableBytes> Ring<S> {
+    pub(super) fn start_timers(&mut self) {
+        if self.listeners.take_back_off() {
+            let entry = opcode::Timeout::new(&raw const *self.clock.back_off).build();
+            // SAFETY: boxed, never changed, and dropped with the ring.
+            unsafe { self.push_alone(Kind::BackOff, 0, entry) };
+        }
+        if self.wants_tick() {
+            self.clock.running = true;
+            let entry = opcode::Timeout::new(&raw const *self.clock.tick).build();
+            // SAFETY: as above.
+            unsafe { self.push_alone(Kind::Tick, 0, entry) };
+        }
+    }
+
+    /// A pause or a tick is to be started.
+    pub(super) fn wants_timer(&self) -> bool {
+        self.listeners.wants_back_off() || self.wants_tick()
+    }
+
+    fn wants_tick(&self) -> bool {
+        !self.clock.running && (self.unsent > 0 || self.half_closed > 0)
+    }
+
+    /// Looks for connections that have been slow for too long.
+    pub(super) fn tick(&mut self) {
+        self.clock.ticks = self.clock.ticks.wrapping_add(1);
+        self.clock.running = false;
+        for (conn, connection) in self.connections.iter() {
+            let sending = connection.outbound.as_ref().is_some_and(|outbound| outbound.sending);
+            let connected = matches!(connection.stage, Stage::Open | Stage::Closing);
+            if !connected {
+                continue;
+            }
+            if sending && self.clock.is_over(connection.progress, self.config.slow_reader_max) {
+                self.counts.slow_readers += 1;
+                self.to_end.push((conn, CloseReason::SlowReader));
+            } else if connection.peer_done
+                && self.clock.is_over(connection.half_closed, self.config.half_closed_max)
+            {
+                self.to_end.push((conn, CloseReason::Peer));
+            }
+        }
+    }
+}
