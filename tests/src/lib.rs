@@ -1,1 +1,4 @@
-//! (in the making)
+//! What the tests of the whole share.
+
+#[path = "../compat/harness/mod.rs"]
+pub mod compat;

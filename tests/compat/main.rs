@@ -1,0 +1,25 @@
+//! Official, unmodified clients against our broker, with Apache's as the referee.
+//!
+//! ```text
+//!     cargo test --release -p ringmq-tests --test compat -- --test-threads=1
+//!     RINGMQ_COMPAT_AT=apache …      the same tests at Apache's broker: are the tests right?
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `delivery` | every client reads what every client sends, in every way of sending |
+//! | `groups` | members join, leave and die; orderly reading; tags |
+//! | `recovery` | a broker restarts under its clients; offsets out of range |
+//! | `headers` | odd but legal headers |
+//! | `difference` | the same requests here and at Apache's: codes and remarks compared |
+//! | `administration` | mqadmin |
+//! | `mixed` | Apache's broker with our name server, and the other way round |
+
+mod administration;
+mod delivery;
+mod difference;
+mod groups;
+mod headers;
+mod mixed;
+mod reading;
+mod recovery;
