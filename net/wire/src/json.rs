@@ -137,6 +137,24 @@ pub fn dialect(standard: Vec<u8>) -> Vec<u8> {
     out
 }
 
+/// Writes characters beyond ASCII as escapes. They occur only inside strings.
+pub fn ascii(json: Vec<u8>) -> Vec<u8> {
+    if json.is_ascii() {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for character in String::from_utf8_lossy(&json).chars() {
+        if character.is_ascii() {
+            out.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out.into_bytes()
+}
+
 /// Position after the string whose opening quote is at `at`.
 fn string_end(json: &[u8], at: usize) -> usize {
     let mut at = at + 1;

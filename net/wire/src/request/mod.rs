@@ -12,13 +12,21 @@
 use crate::error::FieldError;
 use crate::fields::{FieldList, Fields};
 
+pub mod admin;
+pub mod client;
+pub mod group;
 pub mod heartbeat;
+pub mod kv;
 pub mod lock;
 pub mod offset;
 pub mod pull;
 pub mod queue;
+pub mod registration;
+pub mod route;
 pub mod send;
 pub mod subscription;
+pub mod topic;
+pub mod view;
 
 /// A type that one header field can have.
 pub(crate) trait Field<'a>: Sized {
