@@ -44,7 +44,7 @@ use queues::{Completion, Queues};
 use slots::Slots;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use user_data::{Kind, UserData};
 use waiting::Clock;
@@ -167,7 +167,7 @@ impl<S: StableBytes> Ring<S> {
 
     /// The non-blocking event counter that becomes readable when an armed ring has something to do, or
     /// was kicked. Whoever waits for it reads its eight bytes before the next `arm`.
-    pub fn ready_fd(&self) -> RawFd {
+    pub fn ready_fd(&self) -> BorrowedFd<'_> {
         self.queues.ready_fd()
     }
 

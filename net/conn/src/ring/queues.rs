@@ -15,7 +15,7 @@ use super::sockets;
 use io_uring::{IoUring, cqueue, squeue};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
@@ -225,8 +225,8 @@ impl Queues {
     }
 
     /// The descriptor that becomes readable when there is work, or after `kick`.
-    pub(super) fn ready_fd(&self) -> RawFd {
-        self.ready.as_raw_fd()
+    pub(super) fn ready_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
     }
 
     pub(super) fn kick(&self) {

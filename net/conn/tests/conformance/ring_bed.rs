@@ -48,7 +48,8 @@ impl Bed for RingBed {
     }
 
     fn wait(&mut self, clients: &[Side<TcpStream>]) {
-        let mut polled = vec![libc::pollfd { fd: self.ring.ready_fd(), events: libc::POLLIN, revents: 0 }];
+        let mut polled =
+            vec![libc::pollfd { fd: self.ring.ready_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }];
         for side in clients {
             let Some(client) = &side.client else { continue };
             let reads = if side.reading && side.end.is_none() { libc::POLLIN } else { 0 };
@@ -63,7 +64,7 @@ impl Bed for RingBed {
         if polled[0].revents != 0 {
             let mut count = [0u8; 8];
             // SAFETY: eight writable bytes.
-            unsafe { libc::read(self.ring.ready_fd(), count.as_mut_ptr().cast(), 8) };
+            unsafe { libc::read(self.ring.ready_fd().as_raw_fd(), count.as_mut_ptr().cast(), 8) };
         }
     }
 }
