@@ -1,0 +1,152 @@
+//! The loop that sends requests, waits, and measures the answers.
+//!
+//! One turn: hand out what is due, write each connection once, sleep until something can be read or the next request is
+//! due, read each ready connection once.
+//!
+//! ```text
+//! 0 ────────── warm_up ───────────────────── warm_up + measure ─────── drained
+//! │  answers checked  │ answers checked and measured │ nothing asked, answers awaited
+//! ```
+//!
+//! Not here: which request is in flight and what is measured (`ledger`), what is asked (`Work`), when (`pace`).
+
+use super::ledger::{Ledger, Measured};
+use super::pace::Pace;
+use super::socket::Socket;
+use super::{LoadError, Work};
+use crate::os::Poll;
+use ringmq_wire::HeadScratch;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How a run goes.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The brokers; connections go to them in turn.
+    pub targets: Vec<SocketAddr>,
+    /// Connections over all targets.
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    pub in_flight: usize,
+    /// How fast to ask.
+    pub pace: Pace,
+    /// Answers that come before are checked and not measured.
+    pub warm_up: Duration,
+    /// How long to measure.
+    pub measure: Duration,
+    /// A server that owes answers and gives none for so long hangs.
+    pub patience: Duration,
+}
+
+impl Plan {
+    /// Requests in flight over all connections.
+    pub fn lanes(&self) -> usize {
+        self.connections * self.in_flight
+    }
+}
+
+/// What a run tells while it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Measuring begins.
+    Measure,
+    /// Measuring ends.
+    Drain,
+}
+
+/// Runs `work` as planned. `tell` is called when measuring begins and when it ends.
+pub fn run(plan: &Plan, work: &mut impl Work, tell: &mut dyn FnMut(Phase)) -> Result<Measured, LoadError> {
+    let mut generator = Generator::connect(plan)?;
+    let end = plan.warm_up + plan.measure;
+    let mut ready = Vec::new();
+    loop {
+        let now = generator.now();
+        if generator.ledger.begin_measuring(now, plan.warm_up) {
+            tell(Phase::Measure);
+        }
+        if generator.ledger.end_asking(now, end) {
+            tell(Phase::Drain);
+        }
+        if generator.ledger.is_drained() {
+            return Ok(generator.ledger.into_measured());
+        }
+        generator.ask_what_is_due(work);
+        generator.write()?;
+        let sleep = generator.ledger.may_sleep(generator.now(), end);
+        generator.poll.wait(sleep, &mut ready).map_err(io("wait for answers"))?;
+        for connection in &ready {
+            generator.read(*connection, work)?;
+        }
+        let now = generator.now();
+        generator.ledger.check_that_it_lives(now, plan.patience)?;
+    }
+}
+
+struct Generator {
+    poll: Poll,
+    sockets: Vec<Socket>,
+    ledger: Ledger,
+    started: Instant,
+    /// Connections that may have something to write.
+    dirty: Vec<usize>,
+    buffer: Vec<u8>,
+    scratch: HeadScratch,
+}
+
+impl Generator {
+    fn connect(plan: &Plan) -> Result<Generator, LoadError> {
+        let poll = Poll::new().map_err(io("make an epoll set"))?;
+        let sockets = (0..plan.connections)
+            .map(|token| Socket::connect(plan.targets[token % plan.targets.len()], token, &poll))
+            .collect::<Result<_, _>>()
+            .map_err(io("connect to the server"))?;
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(Generator {
+            poll,
+            sockets,
+            ledger: Ledger::new(plan, wall.as_millis() as u64),
+            started: Instant::now(),
+            dirty: Vec::new(),
+            buffer: Vec::new(),
+            scratch: HeadScratch::default(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn ask_what_is_due(&mut self, work: &mut impl Work) {
+        let now = self.now();
+        while let Some((lane, due)) = self.ledger.next_due(now) {
+            let connection = self.ledger.connection_of(lane);
+            self.dirty.push(connection);
+            self.ledger.ask(lane, due, now, work, &mut self.sockets[connection].out);
+        }
+    }
+
+    fn write(&mut self) -> Result<(), LoadError> {
+        for connection in self.dirty.drain(..) {
+            self.sockets[connection].write(&self.poll).map_err(io("send requests"))?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, connection: usize, work: &mut impl Work) -> Result<(), LoadError> {
+        self.dirty.push(connection);
+        let mut now = None;
+        let Generator { sockets, ledger, buffer, scratch, started, .. } = self;
+        sockets[connection].read(buffer, |frame, out| {
+            let now = *now.get_or_insert_with(|| started.elapsed());
+            let head = scratch.decode(frame.format, frame.head)?;
+            if head.is_response() {
+                ledger.answered(connection, &head, frame.body, now, work, out)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn io(operation: &'static str) -> impl Fn(std::io::Error) -> LoadError {
+    move |source| LoadError::Io { operation, source }
+}

@@ -1,0 +1,88 @@
+//! Making the topics that a run uses, and finding out where they are.
+//!
+//! Requests UPDATE_AND_CREATE_TOPIC (17), GET_ROUTEINFO_BY_TOPIC (105), GET_MAX_OFFSET (30): `RequestCode.java`.
+
+use super::{LoadError, Wrong};
+use ringmq_client::blocking::{Answer, Connection, Request};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a preparing call may take. The first one may wait for a server that still starts.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Creates a topic of `queues` queues on each of the brokers.
+pub fn create(brokers: &[SocketAddr], topic: &str, queues: u16) -> Result<(), LoadError> {
+    let request = Request::new(17)
+        .field("topic", topic)
+        .field("defaultTopic", "TBW102")
+        .field("readQueueNums", queues)
+        .field("writeQueueNums", queues)
+        .field("perm", 6)
+        .field("topicFilterType", "SINGLE_TAG")
+        .field("topicSysFlag", 0)
+        .field("order", false);
+    brokers.iter().try_for_each(|broker| call(*broker, 17, &request).map(drop))
+}
+
+/// The brokers that a name server names for a topic.
+pub fn route(name_server: SocketAddr, topic: &str) -> Result<Vec<SocketAddr>, LoadError> {
+    let answer = call(name_server, 105, &Request::new(105).field("topic", topic))?;
+    brokers_of(&answer.body).map_err(LoadError::Wrong)
+}
+
+/// The end of a queue: the offset that its next message gets.
+pub fn end(broker: SocketAddr, topic: &str, queue: u16) -> Result<u64, LoadError> {
+    let request = Request::new(30).field("topic", topic).field("queueId", queue);
+    let answer = call(broker, 30, &request)?;
+    let offset = answer.number("offset").and_then(|offset| u64::try_from(offset).ok());
+    offset.ok_or_else(|| Wrong("the answer to 30 has no offset".into()).into())
+}
+
+fn call(to: SocketAddr, code: i32, request: &Request) -> Result<Answer, LoadError> {
+    let answer = Connection::connect(to, PATIENCE)?.call(request, PATIENCE)?;
+    match answer.code {
+        0 => Ok(answer),
+        refusal => Err(LoadError::Refused {
+            request: code,
+            code: refusal,
+            remark: answer.remark.unwrap_or_default(),
+        }),
+    }
+}
+
+/// `TopicRouteData`, as far as it says where the masters are.
+#[derive(Deserialize)]
+struct Route {
+    #[serde(rename = "brokerDatas")]
+    brokers: Vec<Broker>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    #[serde(rename = "brokerAddrs")]
+    addresses: BTreeMap<String, String>,
+}
+
+fn brokers_of(body: &[u8]) -> Result<Vec<SocketAddr>, Wrong> {
+    let route: Route = serde_json::from_slice(body).map_err(|error| Wrong(format!("route: {error}")))?;
+    let masters = route.brokers.iter().filter_map(|broker| broker.addresses.get("0"));
+    masters.map(|text| text.parse().map_err(|_| Wrong(format!("route: {text} is no address")))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_names_the_masters_of_its_brokers() {
+        let body = br#"{"brokerDatas":[
+            {"brokerAddrs":{"0":"10.0.0.2:10911","1":"10.0.0.3:10911"},"brokerName":"a-0","cluster":"c"},
+            {"brokerAddrs":{"1":"10.0.0.4:10911"},"brokerName":"a-1","cluster":"c"}],
+            "filterServerTable":{},"queueDatas":[]}"#;
+        assert_eq!(brokers_of(body), Ok(vec![SocketAddr::from(([10, 0, 0, 2], 10911))]));
+        assert!(brokers_of(b"{}").is_err());
+        assert!(brokers_of(br#"{"brokerDatas":[{"brokerAddrs":{"0":"nowhere"}}]}"#).is_err());
+    }
+}
