@@ -14,5 +14,9 @@
 //!
 //! How to use it, what it does not measure, and which numbers were accepted: `README.md` beside this.
 
+pub mod commands;
+pub mod disk;
 pub mod load;
 pub mod os;
+pub mod process;
+pub mod report;

@@ -1,0 +1,173 @@
+//! Where the commands play: which servers, on which cores, in which folder.
+//!
+//! RingMQ is the server under test; Apache's broker takes its place in any command that is given the folder of its jars.
+//!
+//! The generator's thread keeps to one core and a server with one shard to another, so that neither takes the other's
+//! time. A server with several shards may use all cores, the generator's too.
+
+use super::shape::{Shape, Width};
+use super::{CommandError, failed_to};
+use crate::disk::{self, DiskSpeed};
+use crate::load::generator::{self, Phase, Plan};
+use crate::load::send::Send;
+use crate::load::{LoadError, Work, topic};
+use crate::os;
+use crate::process::apache::Flush;
+use crate::process::usage::Usage;
+use crate::process::{Launch, Server, apache, ringmq};
+use crate::report::{Machine, Report, Round, Spent};
+use clap::Args;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the disk's own speed is measured.
+const DISK_TIME: Duration = Duration::from_secs(2);
+
+/// Which servers, where.
+#[derive(Debug, Clone, Args)]
+pub struct Stage {
+    /// The ringmq program.
+    #[arg(long, default_value = "target/release/ringmq")]
+    server: PathBuf,
+    /// A setting of the server, as key=value; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Data goes into a new folder in this one, and is removed afterwards. Its disk is the one measured.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+    /// Core of a server with one shard; default: the first that may be used.
+    #[arg(long)]
+    server_core: Option<usize>,
+    /// Core of the load generator; default: the last that may be used.
+    #[arg(long)]
+    generator_core: Option<usize>,
+    /// Measure Apache's broker instead, of the jars in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    apache: Option<PathBuf>,
+    /// When Apache's broker answers.
+    #[arg(long, value_enum, default_value_t = Flush::Sync)]
+    apache_flush: Flush,
+}
+
+/// A stage that is set up. Its folder is removed when it is dropped.
+pub struct Set {
+    stage: Stage,
+    cores: Vec<usize>,
+    folder: PathBuf,
+    /// Topics and folders made so far, for their names.
+    made: u32,
+}
+
+impl Stage {
+    /// Makes the folder and keeps the calling thread to its core.
+    pub fn set(&self) -> Result<Set, CommandError> {
+        os::raise_open_files().map_err(failed_to("raise the limit of open files"))?;
+        let cores = os::allowed_cores().map_err(failed_to("find the cores that may be used"))?;
+        let folder = self.folder.join(format!("ringmq-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(failed_to("make the data folder"))?;
+        let folder = folder.canonicalize().map_err(failed_to("find the data folder"))?;
+        Ok(Set { stage: self.clone(), cores, folder, made: 0 })
+    }
+
+    /// The ringmq program.
+    pub fn server(&self) -> &Path {
+        &self.server
+    }
+}
+
+impl Set {
+    /// An empty report of this command.
+    pub fn report(&self, command: &str) -> Report {
+        Report::new(command.to_owned(), Machine::here(&self.folder))
+    }
+
+    /// What the disk does by itself.
+    pub fn measure_disk(&self) -> Result<DiskSpeed, CommandError> {
+        eprintln!("measuring the disk …");
+        disk::measure(&self.folder, DISK_TIME).map_err(failed_to("measure the disk"))
+    }
+
+    /// Starts the server under test in a fresh folder. Apache's broker is always one.
+    pub fn start(&mut self, shards: u16) -> Result<Server, CommandError> {
+        if self.stage.apache.is_some() { self.start_apache() } else { self.start_ringmq(shards) }
+    }
+
+    /// Starts RingMQ in a fresh folder.
+    pub fn start_ringmq(&mut self, shards: u16) -> Result<Server, CommandError> {
+        let folder = self.fresh("ringmq");
+        let cores = if shards == 1 { vec![self.server_core()] } else { self.cores.clone() };
+        let launch = ringmq::launch(&self.stage.server, folder, shards, cores, &self.stage.settings);
+        self.launch(launch.map_err(failed_to("find free ports"))?)
+    }
+
+    /// Starts Apache's broker in a fresh folder.
+    pub fn start_apache(&mut self) -> Result<Server, CommandError> {
+        let without = || CommandError::Usage("--apache FOLDER must name the folder of its jars".into());
+        let jars = self.stage.apache.clone().ok_or_else(without)?;
+        let folder = self.fresh("apache");
+        let launch = apache::launch(&jars, folder, self.stage.apache_flush, vec![self.server_core()]);
+        self.launch(launch.map_err(failed_to("prepare Apache's broker"))?)
+    }
+
+    /// Sends to a fresh topic, and checks that the offsets were dense.
+    pub fn send(&mut self, server: &Server, shape: &Shape, width: Width) -> Result<Round, CommandError> {
+        let messages = shape.messages(self.topic());
+        topic::create(&server.brokers, &messages.topic, messages.queues)?;
+        let plan = shape.plan(width, server.brokers.clone());
+        let ends = vec![vec![0; usize::from(messages.queues)]; server.brokers.len()];
+        let mut work = Send::new(&messages, &ends, plan.lanes());
+        let round = self.measure(server, &format!("send {}", shape.name(width)), &plan, &mut work)?;
+        work.finish().map_err(LoadError::Wrong)?;
+        Ok(round)
+    }
+
+    /// One round of any work.
+    pub fn measure(
+        &self,
+        server: &Server,
+        load: &str,
+        plan: &Plan,
+        work: &mut impl Work,
+    ) -> Result<Round, CommandError> {
+        eprintln!("{}: {load} …", server.name);
+        let look = || (Usage::of_ourselves().unwrap_or_default(), server.usage().unwrap_or_default());
+        let mut before = look();
+        let mut after = before;
+        let measured = generator::run(plan, work, &mut |phase| match phase {
+            Phase::Measure => before = look(),
+            Phase::Drain => after = look(),
+        })?;
+        let ours = Spent::between(before.0, after.0).cpu;
+        Ok(Round::new(&server.name, load, measured, ours, Some(Spent::between(before.1, after.1))))
+    }
+
+    /// A topic name not used before.
+    pub fn topic(&mut self) -> String {
+        self.made += 1;
+        format!("bench-{}", self.made)
+    }
+
+    fn launch(&self, launch: Launch) -> Result<Server, CommandError> {
+        eprintln!("starting {} …", launch.name);
+        let server = Server::start(launch)?;
+        let core = self.stage.generator_core.or(self.cores.last().copied()).unwrap_or_default();
+        os::keep_to_cores(&[core]).map_err(failed_to("keep the generator to its core"))?;
+        Ok(server)
+    }
+
+    fn server_core(&self) -> usize {
+        self.stage.server_core.or(self.cores.first().copied()).unwrap_or_default()
+    }
+
+    fn fresh(&mut self, name: &str) -> PathBuf {
+        self.made += 1;
+        self.folder.join(format!("{name}-{}", self.made))
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

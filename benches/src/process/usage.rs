@@ -1,0 +1,69 @@
+//! What a process has used: CPU time and memory, from `/proc`.
+
+use crate::os;
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// User and system time of all its threads, the kernel's workers for it included as far as they are its threads.
+    pub cpu: Duration,
+    /// Resident memory that belongs to no file, bytes: mapped log files are the page cache's, not the process's.
+    pub rss_anon_bytes: u64,
+    /// All resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+impl Usage {
+    /// Of one process.
+    pub fn of(pid: u32) -> io::Result<Usage> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        parse(&stat, &status, os::ticks_per_second())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid} is not readable")))
+    }
+
+    /// Of this process.
+    pub fn of_ourselves() -> io::Result<Usage> {
+        Usage::of(std::process::id())
+    }
+}
+
+fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
+    // The second field is the command in parentheses and may contain anything, even parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()? + times.next()?.ok()?;
+    Some(Usage {
+        cpu: Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64),
+        rss_anon_bytes: kib(status, "RssAnon:")? * 1024,
+        rss_bytes: kib(status, "VmRSS:")? * 1024,
+    })
+}
+
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_memory_are_found_whatever_the_command_is_called() {
+        let stat = "77 (a ) b) S 1 77 77 0 -1 4194304 9 0 0 0 250 130 0 0 20 0 5 0 100 1 1";
+        let status = "Name:\ta\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\nThreads:\t5\n";
+        let usage = Usage { cpu: Duration::from_millis(3800), rss_anon_bytes: 1 << 20, rss_bytes: 2 << 20 };
+        assert_eq!(parse(stat, status, 100), Some(usage));
+        assert_eq!(parse("77", status, 100), None);
+        assert_eq!(parse(stat, "Name:\ta\n", 100), None);
+    }
+
+    #[test]
+    fn our_own_usage_is_known() {
+        assert!(Usage::of_ourselves().expect("Linux").rss_bytes > 0);
+    }
+}

@@ -1,0 +1,93 @@
+//! What a command found, for people and for programs.
+//!
+//! ```text
+//! machine, disk ── rounds (one row each) ── latency plots ── bars
+//! ```
+//!
+//! Exit codes of every command: 0 all bars are cleared (or none applies), 2 a bar is missed, 1 there is no result.
+//!
+//! Not here: measuring.
+
+mod bar;
+mod machine;
+mod plot;
+mod round;
+mod table;
+
+pub use bar::{Bar, Bound};
+pub use machine::Machine;
+pub use round::{Percentiles, Round, ServerCost, Spent};
+
+use crate::disk::DiskSpeed;
+use clap::ValueEnum;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// How to print a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and plots.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Version of the JSON form; raised when a field changes its meaning.
+const VERSION: u32 = 1;
+
+/// Everything that one command found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    version: u32,
+    /// What was run.
+    pub command: String,
+    /// Where.
+    pub machine: Machine,
+    /// How fast the disk was meanwhile.
+    pub disk: Option<DiskSpeed>,
+    /// Measurements, in the order in which they were made.
+    pub rounds: Vec<Round>,
+    /// Single numbers that are no rounds.
+    pub facts: Vec<Fact>,
+    /// What was demanded, and whether it holds.
+    pub bars: Vec<Bar>,
+}
+
+/// A single number.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fact {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// In what unit.
+    pub unit: &'static str,
+}
+
+impl Report {
+    /// An empty report of a command on this machine.
+    pub fn new(command: String, machine: Machine) -> Report {
+        let (rounds, facts, bars) = Default::default();
+        Report { version: VERSION, command, machine, disk: None, rounds, facts, bars }
+    }
+
+    /// Adds a single number.
+    pub fn fact(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.facts.push(Fact { name: name.into(), value, unit });
+    }
+
+    /// Prints it and says how the command ends.
+    pub fn print(&self, format: Format) -> ExitCode {
+        match format {
+            Format::Text => print!("{}", table::text(self)),
+            Format::Json => match serde_json::to_string_pretty(self) {
+                Ok(json) => println!("{json}"),
+                Err(error) => {
+                    eprintln!("cannot write the report: {error}");
+                    return ExitCode::from(1);
+                }
+            },
+        }
+        if self.bars.iter().all(Bar::is_cleared) { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    }
+}
