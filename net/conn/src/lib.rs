@@ -12,5 +12,6 @@ pub mod network;
 pub mod ring;
 pub mod send_backlog;
 pub mod sim;
+mod slots;
 
 pub use network::{CloseReason, ConnId, Event, Network, StableBytes};

@@ -1,7 +1,7 @@
 //! Every bound of this crate, with its unit, its reason and what happens at it.
 //!
-//! The values are defaults where [`crate::ring::RingConfig`] has a field of the same name, so that tests
-//! can bring an edge near; the relations below hold for the defaults.
+//! The values are defaults where [`Bounds`] or [`crate::ring::RingConfig`] has a field of the same name,
+//! so that tests can bring an edge near; the relations below hold for the defaults.
 
 use ringmq_wire::frame::FRAME_BYTES_MAX;
 use std::time::Duration;
@@ -76,6 +76,36 @@ pub const IDLE_CONNECTION_BYTES_MAX: usize = 1024;
 /// Capacity above which a split frame's buffer is freed once the frame is complete. Small requests are
 /// then split without an allocation, and an idle connection stays within its budget.
 pub const TAIL_KEPT_BYTES_MAX: usize = 512;
+
+/// The bounds that both networks keep, and that tests bring near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// See [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// See [`UNSENT_BYTES_MARK`].
+    pub unsent_bytes_mark: usize,
+    /// See [`UNSENT_BYTES_MAX`].
+    pub unsent_bytes_max: usize,
+    /// See [`UNSENT_BYTES_TOTAL_MAX`].
+    pub unsent_bytes_total_max: usize,
+    /// See [`SLOW_READER_MAX`].
+    pub slow_reader_max: Duration,
+    /// See [`HALF_CLOSED_MAX`].
+    pub half_closed_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            connections_max: CONNECTIONS_MAX,
+            unsent_bytes_mark: UNSENT_BYTES_MARK,
+            unsent_bytes_max: UNSENT_BYTES_MAX,
+            unsent_bytes_total_max: UNSENT_BYTES_TOTAL_MAX,
+            slow_reader_max: SLOW_READER_MAX,
+            half_closed_max: HALF_CLOSED_MAX,
+        }
+    }
+}
 
 const _: () = assert!(RECV_BUFFERS.is_power_of_two(), "the kernel takes powers of two");
 const _: () =

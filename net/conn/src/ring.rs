@@ -27,7 +27,6 @@ mod outbound;
 mod queues;
 mod receiving;
 mod sending;
-mod slots;
 mod sockets;
 mod user_data;
 mod waiting;
@@ -36,16 +35,16 @@ pub use error::{ListenError, RingError};
 pub use queues::QueueCounts;
 
 use crate::limits;
+use crate::limits::Bounds;
 use crate::network::{BufferRef, CloseReason, ConnId, Event, Network, StableBytes};
+use crate::slots::Slots;
 use accepting::Listeners;
 use buffers::Buffers;
 use connection::Connection;
 use queues::{Completion, Queues};
-use slots::Slots;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 use user_data::{Kind, UserData};
 use waiting::Clock;
 
@@ -60,18 +59,8 @@ pub struct RingConfig {
     pub recv_buffers: u16,
     /// See [`limits::RECV_BUFFER_BYTES`].
     pub recv_buffer_bytes: u32,
-    /// See [`limits::CONNECTIONS_MAX`].
-    pub connections_max: usize,
-    /// See [`limits::UNSENT_BYTES_MARK`].
-    pub unsent_bytes_mark: usize,
-    /// See [`limits::UNSENT_BYTES_MAX`].
-    pub unsent_bytes_max: usize,
-    /// See [`limits::UNSENT_BYTES_TOTAL_MAX`].
-    pub unsent_bytes_total_max: usize,
-    /// See [`limits::SLOW_READER_MAX`].
-    pub slow_reader_max: Duration,
-    /// See [`limits::HALF_CLOSED_MAX`].
-    pub half_closed_max: Duration,
+    /// How many connections, how far behind, for how long.
+    pub bounds: Bounds,
 }
 
 impl Default for RingConfig {
@@ -81,12 +70,7 @@ impl Default for RingConfig {
             completions: limits::COMPLETIONS,
             recv_buffers: limits::RECV_BUFFERS,
             recv_buffer_bytes: limits::RECV_BUFFER_BYTES,
-            connections_max: limits::CONNECTIONS_MAX,
-            unsent_bytes_mark: limits::UNSENT_BYTES_MARK,
-            unsent_bytes_max: limits::UNSENT_BYTES_MAX,
-            unsent_bytes_total_max: limits::UNSENT_BYTES_TOTAL_MAX,
-            slow_reader_max: limits::SLOW_READER_MAX,
-            half_closed_max: limits::HALF_CLOSED_MAX,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -152,7 +136,7 @@ impl<S: StableBytes> Ring<S> {
             unsent: 0,
             half_closed: 0,
             idle_outbounds: outbound::Idle::new(),
-            clock: Clock::new(config.slow_reader_max.min(config.half_closed_max)),
+            clock: Clock::new(config.bounds.slow_reader_max.min(config.bounds.half_closed_max)),
             completions: Vec::new(),
             config,
             counts: RingCounts::default(),

@@ -139,7 +139,7 @@ impl<S: StableBytes> Ring<S> {
     }
 
     fn open_accepted(&mut self, listener: u32, socket: OwnedFd, events: &mut Vec<Event>) {
-        if self.listeners.stopped || self.connections.len() >= self.config.connections_max {
+        if self.listeners.stopped || self.connections.len() >= self.config.bounds.connections_max {
             self.counts.refused += 1;
             return;
         }

@@ -6,10 +6,10 @@
 
 use super::Ring;
 use super::connection::Stage;
-use super::slots::Slots;
 use super::user_data::{Kind, UserData};
 use super::{buffers, sockets};
 use crate::network::{CloseReason, ConnId, Event, StableBytes};
+use crate::slots::Slots;
 use io_uring::{opcode, types};
 use std::time::Duration;
 

@@ -24,9 +24,9 @@ impl<S: StableBytes> Ring<S> {
         self.unsent += count;
         let connection = self.connections.get_mut(conn).expect("bytes were queued on it");
         let unsent = connection.outbound.as_ref().map_or(0, |outbound| outbound.backlog.unsent());
-        let over_mark = unsent > self.config.unsent_bytes_mark;
-        let over_total = over_mark && self.unsent > self.config.unsent_bytes_total_max;
-        if unsent > self.config.unsent_bytes_max || over_total {
+        let over_mark = unsent > self.config.bounds.unsent_bytes_mark;
+        let over_total = over_mark && self.unsent > self.config.bounds.unsent_bytes_total_max;
+        if unsent > self.config.bounds.unsent_bytes_max || over_total {
             self.counts.slow_readers += 1;
             self.give_up(conn, CloseReason::SlowReader);
             return;

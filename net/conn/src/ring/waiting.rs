@@ -81,11 +81,11 @@ impl<S: StableBytes> Ring<S> {
             if !connected {
                 continue;
             }
-            if sending && self.clock.is_over(connection.progress, self.config.slow_reader_max) {
+            if sending && self.clock.is_over(connection.progress, self.config.bounds.slow_reader_max) {
                 self.counts.slow_readers += 1;
                 self.to_end.push((conn, CloseReason::SlowReader));
             } else if connection.peer_done
-                && self.clock.is_over(connection.half_closed, self.config.half_closed_max)
+                && self.clock.is_over(connection.half_closed, self.config.bounds.half_closed_max)
             {
                 self.to_end.push((conn, CloseReason::Peer));
             }

@@ -3,30 +3,18 @@
 //! Nothing sleeps: a step is one turn of the network and one look at every client; between steps the bed
 //! waits until the network or a client has something to do (`poll(2)`, or the simulated clock).
 
+use ringmq_conn::limits::Bounds;
 use ringmq_conn::{CloseReason, ConnId, Event, Network};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// The bounds that the tests bring near.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    pub connections_max: usize,
-    pub unsent_bytes_mark: usize,
-    pub unsent_bytes_max: usize,
-    pub slow_reader_max: Duration,
-    pub half_closed_max: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Bounds {
-            connections_max: 100,
-            unsent_bytes_mark: 256 * 1024,
-            unsent_bytes_max: 32 * 1024 * 1024,
-            slow_reader_max: Duration::from_secs(30),
-            half_closed_max: Duration::from_secs(30),
-        }
+pub fn bounds() -> Bounds {
+    Bounds {
+        connections_max: 100,
+        unsent_bytes_mark: 256 * 1024,
+        unsent_bytes_max: 32 * 1024 * 1024,
+        ..Bounds::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ring under test, over loopback sockets.
 
-use crate::bed::{Bed, Bounds, Came, Client, Side};
+use crate::bed::{Bed, Came, Client, Side};
+use ringmq_conn::limits::Bounds;
 use ringmq_conn::ring::{Ring, RingConfig};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,14 +16,7 @@ impl Bed for RingBed {
     type Client = TcpStream;
 
     fn new(bounds: Bounds) -> Self {
-        let config = RingConfig {
-            connections_max: bounds.connections_max,
-            unsent_bytes_mark: bounds.unsent_bytes_mark,
-            unsent_bytes_max: bounds.unsent_bytes_max,
-            slow_reader_max: bounds.slow_reader_max,
-            half_closed_max: bounds.half_closed_max,
-            ..RingConfig::default()
-        };
+        let config = RingConfig { bounds, ..RingConfig::default() };
         RingBed { ring: Ring::new(config).expect("io_uring works here") }
     }
 

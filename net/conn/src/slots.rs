@@ -6,7 +6,7 @@
 
 use crate::network::ConnId;
 
-pub(super) struct Slots<T> {
+pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
@@ -17,12 +17,12 @@ struct Slot<T> {
 }
 
 impl<T> Slots<T> {
-    pub(super) fn new() -> Slots<T> {
+    pub(crate) fn new() -> Slots<T> {
         Slots { slots: Vec::new(), free: Vec::new() }
     }
 
     /// Fills a slot. `None` when all 2^32 are taken.
-    pub(super) fn insert(&mut self, content: T) -> ConnId {
+    pub(crate) fn insert(&mut self, content: T) -> ConnId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = u32::try_from(self.slots.len()).expect("fewer connections than descriptors");
             self.slots.push(Slot { generation: 0, content: None });
@@ -35,7 +35,7 @@ impl<T> Slots<T> {
     }
 
     /// Frees a slot and returns what it held.
-    pub(super) fn remove(&mut self, conn: ConnId) -> Option<T> {
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<T> {
         let place = self.slots.get_mut(conn.slot as usize).filter(|p| p.generation == conn.generation)?;
         let content = place.content.take()?;
         place.generation = place.generation.wrapping_add(1);
@@ -43,29 +43,29 @@ impl<T> Slots<T> {
         Some(content)
     }
 
-    pub(super) fn get(&self, conn: ConnId) -> Option<&T> {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&T> {
         let place = self.slots.get(conn.slot as usize)?;
         if place.generation == conn.generation { place.content.as_ref() } else { None }
     }
 
-    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
         let place = self.slots.get_mut(conn.slot as usize)?;
         if place.generation == conn.generation { place.content.as_mut() } else { None }
     }
 
     /// Who is in the slot now.
-    pub(super) fn occupant(&self, slot: u32) -> Option<ConnId> {
+    pub(crate) fn occupant(&self, slot: u32) -> Option<ConnId> {
         let place = self.slots.get(slot as usize)?;
         place.content.as_ref().map(|_| ConnId { slot, generation: place.generation })
     }
 
     /// Filled slots.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// Everyone, in the order of slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.slots.iter().enumerate().filter_map(|(slot, place)| {
             let conn = ConnId { slot: slot as u32, generation: place.generation };
             place.content.as_ref().map(|content| (conn, content))
