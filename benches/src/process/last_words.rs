@@ -95,11 +95,16 @@ impl Lines {
 fn follow(output: impl Read + Send + 'static, ready: &'static str, sender: Sender<Line>) -> JoinHandle<()> {
     thread::spawn(move || {
         for text in BufReader::new(output).lines().map_while(Result::ok) {
-            let is_ready = text.contains(ready).then(Instant::now);
+            let is_ready = says(&text, ready).then(Instant::now);
             // Nobody listens to a server that is being dropped, but its pipe must not fill up.
             let _ = sender.send(Line { text, is_ready });
         }
     })
+}
+
+/// Whether a line contains these words, and not only as the end of a longer one ("already").
+fn says(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
 }
 
 /// The first number after `what`, wherever it is in the line.
@@ -123,6 +128,7 @@ mod tests {
     fn the_ready_line_is_found_in_either_output() {
         assert!(lines("starting\nready on 10911\n", "").wait_until_ready(Duration::from_secs(10)).is_some());
         assert!(lines("", "INFO ready\n").wait_until_ready(Duration::from_secs(10)).is_some());
+        assert_eq!(lines("", "port 1 is already taken\n").wait_until_ready(Duration::from_secs(10)), None);
         let mut failed = lines("", "no such folder\n");
         assert_eq!(failed.wait_until_ready(Duration::from_secs(10)), None);
         assert_eq!(failed.tail(), "    no such folder\n");

@@ -153,7 +153,7 @@ fn number(value: f64) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::ASCII_MARKDOWN);
     if header.iter().any(|title| !title.is_empty()) {
         table.set_header(header.to_vec());
     }
