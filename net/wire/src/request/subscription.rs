@@ -9,7 +9,7 @@
 //! Source: `remoting/.../protocol/heartbeat/SubscriptionData.java`.
 
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json::tolerant;
 use crate::record::tag::{self, TagError, TagSelection};
@@ -20,14 +20,14 @@ pub const EXPRESSION_TAG: &str = "TAG";
 pub const EXPRESSION_SQL92: &str = "SQL92";
 
 /// Which records of a topic are wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subscription {
     /// Legacy.
     #[serde(deserialize_with = "tolerant::nullable")]
     pub class_filter_mode: bool,
-    /// [`EXPRESSION_TAG`] or [`EXPRESSION_SQL92`]; absent means tags. See [`Subscription::is_tag`].
-    #[serde(deserialize_with = "tolerant::nullable")]
+    /// [`EXPRESSION_TAG`], also if absent or empty (C++), or [`EXPRESSION_SQL92`].
+    #[serde(deserialize_with = "expression_type")]
     pub expression_type: String,
     /// The expression as the user wrote it.
     #[serde(rename = "subString", deserialize_with = "tolerant::nullable")]
@@ -43,10 +43,28 @@ pub struct Subscription {
     pub topic: String,
 }
 
+impl Default for Subscription {
+    fn default() -> Self {
+        Subscription {
+            class_filter_mode: false,
+            expression_type: EXPRESSION_TAG.to_owned(),
+            expression: String::new(),
+            version: 0,
+            tags: Vec::new(),
+            topic: String::new(),
+        }
+    }
+}
+
+fn expression_type<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let written = Option::<String>::deserialize(from)?.filter(|kind| !kind.is_empty());
+    Ok(written.unwrap_or_else(|| EXPRESSION_TAG.to_owned()))
+}
+
 impl Subscription {
     /// Whether tags select, rather than SQL.
     pub fn is_tag(&self) -> bool {
-        matches!(self.expression_type.as_str(), "" | EXPRESSION_TAG)
+        self.expression_type == EXPRESSION_TAG
     }
 
     /// The tags that it selects: those listed, else those of the expression.
@@ -62,11 +80,10 @@ impl Subscription {
 impl Serialize for Subscription {
     fn serialize<S: Serializer>(&self, into: S) -> Result<S::Ok, S::Error> {
         let codes: Vec<_> = self.tags.iter().map(|tag| tag::hash_code(tag)).collect();
-        let kind = if self.expression_type.is_empty() { EXPRESSION_TAG } else { &self.expression_type };
         let mut written = into.serialize_struct("Subscription", 7)?;
         written.serialize_field("classFilterMode", &self.class_filter_mode)?;
         written.serialize_field("codeSet", &codes)?;
-        written.serialize_field("expressionType", kind)?;
+        written.serialize_field("expressionType", &self.expression_type)?;
         written.serialize_field("subString", &self.expression)?;
         written.serialize_field("subVersion", &self.version)?;
         written.serialize_field("tagsSet", &self.tags)?;
