@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringmq_conn::ConnId;
-
-use super::route_table::DataVersion;
+use ringmq_wire::request::topic::DataVersion;
 
 /// A broker's address in its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

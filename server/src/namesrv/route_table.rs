@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringmq_conn::ConnId;
+use ringmq_wire::request::topic::DataVersion;
 
 use super::limits::{BROKERS_MAX, NAME_BYTES_MAX, TOPIC_PLACES_MAX};
 use super::liveness::{Lease, Liveness, Member};
@@ -60,17 +61,6 @@ impl BrokerGroup {
     fn holds(&self, cluster: &str, address: &str) -> bool {
         self.cluster == cluster && self.addresses.values().any(|held| held == address)
     }
-}
-
-/// Which state of its topics a broker registered. (`DataVersion.java`)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DataVersion {
-    /// Grows when another node becomes master.
-    pub state_version: i64,
-    /// Of the change, milliseconds since 1970.
-    pub timestamp: i64,
-    /// Changes so far.
-    pub counter: i64,
 }
 
 /// A topic's queues on one broker. (`QueueData.java`)
