@@ -7,8 +7,11 @@
 //!  1. All of a batch is in one log frame: after a crash it is there whole or not at all.
 //!  2. Records keep their order; of two changes of one fact the later wins.
 
+use crate::limits::{FACT_KEY_BYTES_MAX, FACT_VALUE_BYTES_MAX};
+use crate::log::Need;
 use crate::offset::{PhysicalOffset, QueueOffset};
-use crate::state::QueueRef;
+use crate::state::{Facts, QueueRef};
+use crate::store::AppendError;
 use ringmq_wire::record::{Draft, DraftError};
 
 /// Records and fact changes that happen together. Reused; crosses nothing.
@@ -41,7 +44,9 @@ pub(crate) struct BatchFact {
 /// Where the store put a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
+    /// Its number in its queue.
     pub queue_offset: QueueOffset,
+    /// Where it begins in the log.
     pub physical_offset: PhysicalOffset,
 }
 
@@ -87,6 +92,29 @@ impl Batch {
     /// After the append: where the records went, in order.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.records.iter().map(|record| record.place)
+    }
+
+    /// What it needs of a log frame, if its facts are within their limits.
+    pub(crate) fn need(&self) -> Result<Need, AppendError> {
+        let mut need = Need { payload_bytes: 0, items: self.records.len() + self.facts.len() };
+        need.payload_bytes += self.records.iter().map(|record| record.len).sum::<usize>();
+        for fact in &self.facts {
+            let key = fact.key.1 - fact.key.0;
+            let value = fact.value.map_or(0, |(start, end)| end - start);
+            for (bytes, max) in [(key, FACT_KEY_BYTES_MAX), (value, FACT_VALUE_BYTES_MAX)] {
+                if bytes > max {
+                    return Err(AppendError::TooLarge { bytes, max });
+                }
+            }
+            need.payload_bytes += size_of::<u16>() + key + value;
+        }
+        Ok(need)
+    }
+
+    /// Whether a change would change anything in `facts`.
+    pub(crate) fn changes(&self, fact: &BatchFact, facts: &Facts) -> bool {
+        let value = fact.value.map(|(start, end)| &self.bytes[start..end]);
+        facts.would_change(&self.bytes[fact.key.0..fact.key.1], value)
     }
 
     fn stash(&mut self, bytes: &[u8]) -> (usize, usize) {

@@ -5,11 +5,14 @@
 
 pub mod batch;
 pub mod env;
-pub mod error;
-pub mod group_commit;
+mod flush_probe;
+pub mod folder;
+mod group_commit;
 pub mod limits;
 pub mod log;
 pub mod offset;
+mod opening;
+pub mod planted;
 pub mod state;
 pub mod store;
 

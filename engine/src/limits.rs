@@ -1,1 +1,82 @@
+//! Every bound of the store, its unit, its reason, and what happens at it.
 
+use crate::env::BLOCK_BYTES;
+use crate::log::frame::HEADER_BYTES;
+use std::time::Duration;
+
+/// Smallest segment: tiny ones put every edge near in tests. A smaller one is refused at open.
+pub const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+/// Largest segment. A larger one is refused at open.
+pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
+/// A batch with its directory, at most; and at most what one segment holds. Beyond: `TooLarge`.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Items (records and fact changes) of one frame; a frame that is full is closed and the next one opened.
+pub const FRAME_ITEMS_MAX: usize = 1 << 20;
+/// Memory of a frame being filled: twice the last frame, within these two; more when one batch needs it.
+pub const FRAME_BUFFER_BYTES_MIN: usize = 16 * 1024;
+/// See [`FRAME_BUFFER_BYTES_MIN`].
+pub const FRAME_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// A fact's key. Beyond: `TooLarge`.
+pub const FACT_KEY_BYTES_MAX: usize = 1024;
+/// A fact's value. Beyond: `TooLarge`.
+pub const FACT_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Live facts of a store. Beyond: `TooManyFacts`.
+pub const FACTS_MAX: usize = 1 << 24;
+
+/// One read from disk; longer records are read in several.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Cold records nearer to each other than this come with one read.
+pub const READ_GAP_BYTES_MAX: u64 = 64 * 1024;
+/// Segment files held open. Beyond: the oldest that nobody uses is closed.
+pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
+
+/// Zeroed before a new store is opened; the rest of the first segment follows in the background.
+pub const FIRST_ZEROED_BYTES: u64 = 1 << 20;
+/// Zeros written between two flushes while a segment is prepared.
+pub const PREPARE_CHUNK_BYTES: u64 = 1 << 20;
+/// While less than this is prepared ahead of the writer, preparing does not pause.
+pub const PREPARED_AHEAD_BYTES_MIN: u64 = 64 << 20;
+/// Pause between two chunks once enough is prepared: about 50 MiB/s, so that senders do not feel it.
+pub const PREPARE_PAUSE: Duration = Duration::from_millis(20);
+/// Preparing starts this long after the open, so that a start is not slowed by it.
+pub const PREPARE_START_DELAY: Duration = Duration::from_millis(200);
+/// Between two attempts to prepare while the disk is full.
+pub const DISK_FULL_RETRY_DELAY: Duration = Duration::from_millis(250);
+/// Of the last prepared space, kept for fact changes while the disk is full: one part in this many.
+pub const DISK_FULL_RESERVE_PART: u64 = 16;
+
+/// A lazy batch that found no urgent one to ride with goes after this; an idle log notes its watermark after it.
+pub const LAZY_DELAY: Duration = Duration::from_secs(1);
+/// Under `answer_before_flush`: between two flushes.
+pub const ASYNC_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Attempts to lock the folder: a process that died a moment ago may still hold it through the ring.
+pub const LOCK_ATTEMPTS: usize = 5;
+/// Between two attempts.
+pub const LOCK_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// The flush probe ends after this, per way of flushing.
+pub const PROBE_TIME_MAX: Duration = Duration::from_millis(20);
+/// Or after this many flushes.
+pub const PROBE_FLUSHES_MAX: usize = 64;
+
+const _: () = {
+    assert!(SEGMENT_BYTES_MIN.is_multiple_of(BLOCK_BYTES as u64));
+    // The smallest segment holds one frame, its seal, and the opening frame of a next start.
+    assert!(SEGMENT_BYTES_MIN >= 4 * BLOCK_BYTES as u64);
+    assert!(
+        FRAME_BUFFER_BYTES_MIN.is_multiple_of(BLOCK_BYTES)
+            && FRAME_BUFFER_BYTES_MAX.is_multiple_of(BLOCK_BYTES)
+    );
+    assert!(FRAME_BUFFER_BYTES_MIN <= FRAME_BUFFER_BYTES_MAX && FRAME_BUFFER_BYTES_MAX <= BATCH_BYTES_MAX);
+    assert!(
+        PREPARE_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES as u64)
+            && PREPARE_CHUNK_BYTES <= READ_BYTES_MAX as u64
+    );
+    assert!(FIRST_ZEROED_BYTES.is_multiple_of(BLOCK_BYTES as u64));
+    assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+    assert!(HEADER_BYTES < BLOCK_BYTES);
+    assert!(FACT_KEY_BYTES_MAX <= u16::MAX as usize);
+};

@@ -6,15 +6,19 @@
 //! The ladder, in physical offsets: `start ≤ durable ≤ written ≤ appended`. Nothing at or after `durable`
 //! is ever read by a consumer.
 
-use std::cell::Ref;
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Place};
 use crate::env::{Env, Signal};
+use crate::limits::FACTS_MAX;
+use crate::log::{ItemKind, Log, Mark, Wanted, read};
 use crate::offset::{PhysicalOffset, QueueOffset};
-use crate::state::QueueRef;
+use crate::opening;
+use crate::planted::{self, Bug};
+use crate::state::{Entry, QueueRef, State, queue_min_key};
 
 /// What an append promises: durable once the watermark reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -23,19 +27,24 @@ pub struct Ticket(pub u64);
 /// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
+    /// Durable once [`Store::durable`] reaches it.
     pub ticket: Ticket,
+    /// Milliseconds since 1970; never less than an earlier batch's.
     pub store_timestamp_ms: i64,
 }
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
+    /// Length of a segment file; fixed when the store is made.
     pub segment_bytes: u64,
     /// Log frames in flight to the disk at once.
     pub writes_in_flight_max: usize,
+    /// Memory for the newest durable frames; the oldest go first.
     pub tail_cache_bytes: usize,
     /// Appended and not yet durable; an append beyond is refused as busy.
     pub appended_bytes_max: usize,
+    /// How writes are made durable.
     pub flush: FlushHow,
     /// Answer before the flush (`flush = "async"`): tickets are durable as soon as written, flushed on a timer.
     pub answer_before_flush: bool,
@@ -55,13 +64,19 @@ pub enum FlushHow {
 /// What recovery found and chose; printed in the banner and the log.
 #[derive(Debug, Clone)]
 pub struct OpenReport {
+    /// Records replayed.
     pub records: u64,
+    /// Live facts.
     pub facts: u64,
+    /// Segment files.
     pub segments: usize,
+    /// Length of the torn tail that was cut.
     pub torn_bytes: u64,
+    /// The way chosen.
     pub flush: FlushHow,
     /// Why that flush: the two medians measured, or "configured".
     pub flush_reason: String,
+    /// Median time to make one block durable that way.
     pub flush_median_us: u64,
     /// False when the folder has no `O_DIRECT`.
     pub direct_io: bool,
@@ -70,14 +85,35 @@ pub struct OpenReport {
 /// Why an append was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
+    /// A write or flush failed; what it holds is unknown, and nothing is written any more.
     #[error("the log is poisoned: {0}")]
     Poisoned(String),
+    /// The disk is slower than the senders.
     #[error("{unflushed} bytes are waiting for the disk, of at most {max}")]
-    Busy { unflushed: usize, max: usize },
-    #[error("batch of {bytes} bytes exceeds {max}")]
-    TooLarge { bytes: usize, max: usize },
+    Busy {
+        /// Accepted and not yet durable.
+        unflushed: usize,
+        /// `appended_bytes_max`.
+        max: usize,
+    },
+    /// The batch, a key or a value is too large.
+    #[error("batch, key or value of {bytes} bytes exceeds {max}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// At the bound of facts.
+    #[error("more than {max} facts")]
+    TooManyFacts {
+        /// The limit.
+        max: usize,
+    },
+    /// Fact changes are taken a little longer than records; writing resumes by itself.
     #[error("the disk has no room for another segment")]
     DiskFull,
+    /// [`Store::close`] was called.
     #[error("the store is closing")]
     Closing,
 }
@@ -85,7 +121,9 @@ pub enum AppendError {
 /// How much one read may return.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadBudget {
+    /// Records returned.
     pub records_max: usize,
+    /// Their bytes; a first record may exceed it.
     pub bytes_max: usize,
     /// Entries examined, matching or not.
     pub entries_max: usize,
@@ -93,9 +131,13 @@ pub struct ReadBudget {
 
 /// Where the records of a read lie.
 pub struct Reading<E: Env> {
+    /// Offset to go on from: everything before it was examined.
     pub next_offset: QueueOffset,
+    /// Records in the pieces.
     pub records: usize,
+    /// Their bytes.
     pub bytes: usize,
+    /// Where they are, in queue order.
     pub pieces: Vec<Piece<E>>,
 }
 
@@ -105,7 +147,14 @@ pub enum Piece<E: Env> {
     /// In memory.
     Hot(Slice<E>),
     /// On disk: [`Store::fetch`] gets it, checked.
-    Cold { physical: PhysicalOffset, len: u32, crc: u32 },
+    Cold {
+        /// Where the one record begins.
+        physical: PhysicalOffset,
+        /// Its length.
+        len: u32,
+        /// Its checksum.
+        crc: u32,
+    },
 }
 
 /// Bytes of a buffer that stays alive.
@@ -126,10 +175,25 @@ impl<E: Env> Slice<E> {
 /// A read from disk that could not be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// The disk says no.
     #[error("reading {file} at {position}: {error}")]
-    Io { file: String, position: u64, error: String },
+    Io {
+        /// The segment.
+        file: String,
+        /// File position.
+        position: u64,
+        /// What the system said.
+        error: String,
+    },
+    /// What was read is not what was written. It is not served.
     #[error("record at {physical} in {file} fails its checksum")]
-    Corrupt { file: String, physical: u64 },
+    Corrupt {
+        /// The segment.
+        file: String,
+        /// The record's physical offset.
+        physical: u64,
+    },
+    /// Nothing begins there.
     #[error("no record at {0}")]
     Absent(u64),
 }
@@ -137,22 +201,57 @@ pub enum ReadError {
 /// Why a folder could not be opened. Each says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
+    /// Another process holds it.
     #[error("{folder} is in use by another process")]
-    Locked { folder: String },
+    Locked {
+        /// The folder.
+        folder: String,
+    },
+    /// Something that was durable is damaged. Nothing was changed.
     #[error("{file} is damaged at {position}: {what}")]
-    Corrupt { file: String, position: u64, what: String },
+    Corrupt {
+        /// The file.
+        file: String,
+        /// File position.
+        position: u64,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// The disk says no.
     #[error("{operation} {file}: {error}")]
-    Io { operation: &'static str, file: String, error: String },
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file or folder.
+        file: String,
+        /// What the system said.
+        error: String,
+    },
+    /// The folder is not what a store's folder is, or the options are no options.
     #[error("{folder}: {what}")]
-    Refused { folder: String, what: String },
+    Refused {
+        /// The folder.
+        folder: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
 }
 
 /// One shard's store. Cheap to clone; all clones are the same store.
 pub struct Store<E: Env> {
-    _e: std::marker::PhantomData<E>,
+    shared: Rc<Shared<E>>,
 }
 
-#[allow(unused_variables)]
+struct Shared<E: Env> {
+    env: E,
+    log: Rc<Log<E>>,
+    state: RefCell<State>,
+    /// Queues that have grown for consumers, each once.
+    grown: RefCell<Vec<QueueRef>>,
+    store_timestamp_ms: Cell<i64>,
+    lock: RefCell<Option<E::FolderLock>>,
+}
+
 impl<E: Env> Store<E> {
     /// Opens the folder, recovering what is there. `progress` fires whenever the watermark moves or the log is poisoned.
     pub async fn open(
@@ -161,106 +260,295 @@ impl<E: Env> Store<E> {
         options: StoreOptions,
         progress: Rc<Signal>,
     ) -> Result<(Store<E>, OpenReport), OpenError> {
-        todo!()
+        let opened = opening::open(env.clone(), folder, &options, progress).await?;
+        let shared = Shared {
+            env,
+            log: opened.log,
+            state: RefCell::new(opened.state),
+            grown: RefCell::default(),
+            store_timestamp_ms: Cell::new(opened.store_timestamp_ms),
+            lock: RefCell::new(Some(opened.lock)),
+        };
+        Ok((Store { shared: Rc::new(shared) }, opened.report))
     }
 
     /// Accepts a batch: from here on it is visible to handlers, and to consumers once durable. Fills in `batch.places()`.
+    ///
+    /// A batch that changes nothing (no record, facts that have these values) costs nothing; its ticket is the last
+    /// batch's, because the values that it found may not be durable yet.
     pub fn append(&self, batch: &mut Batch) -> Result<Appended, AppendError> {
-        todo!()
+        let log = &self.shared.log;
+        let mut state = self.settled_mut();
+        let need = batch.need()?;
+        log.admit(need, !batch.records.is_empty())?;
+        if state.facts.len() + batch.facts.len() > FACTS_MAX {
+            return Err(AppendError::TooManyFacts { max: FACTS_MAX });
+        }
+        if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state.facts)) {
+            let ticket = Ticket(log.appended());
+            return Ok(Appended { ticket, store_timestamp_ms: self.shared.store_timestamp_ms.get() });
+        }
+
+        // The log's time never goes back, whatever the wall clock does.
+        let now_ms = self.shared.env.wall_ms().max(self.shared.store_timestamp_ms.get());
+        self.shared.store_timestamp_ms.set(now_ms);
+        let mut tail = log.begin_batch(need);
+        let frame = tail.frame_number();
+        let Batch { bytes, records, facts, lazy } = batch;
+        for record in records.iter_mut() {
+            let queue_offset = state.queues.at(record.queue).end();
+            let encoded = &bytes[record.start..record.start + record.len];
+            let (physical, crc) =
+                tail.item(ItemKind::Record, record.tag_hash, record.len, |physical, out| {
+                    out.copy_from_slice(encoded);
+                    // Neither reaches 2^63 before the disk of any machine is full.
+                    ringmq_wire::record::place(out, queue_offset.0 as i64, physical as i64, now_ms);
+                });
+            let size = u32::try_from(record.len).expect("a batch is at most BATCH_BYTES_MAX");
+            state.apply_record(
+                record.queue,
+                Entry { physical, size, tag_hash: record.tag_hash, crc },
+                now_ms,
+            );
+            record.place = Place { queue_offset, physical_offset: PhysicalOffset(physical) };
+
+            let queue = state.queues.at_mut(record.queue);
+            let at = queue.marked.filter(|(marked, _)| *marked == frame).map(|(_, at)| at);
+            let mark = Mark { slot: record.queue.0, end: queue_offset.0 + 1 };
+            queue.marked = Some((frame, tail.mark(mark, at)));
+            if planted::is(Bug::VisibleBeforeDurable) {
+                queue.visible_end = queue.end();
+            }
+        }
+        for fact in facts.iter() {
+            let key = &bytes[fact.key.0..fact.key.1];
+            let value = fact.value.map(|(start, end)| &bytes[start..end]);
+            if !state.facts.would_change(key, value) {
+                continue;
+            }
+            match value {
+                Some(value) => {
+                    let key_len = u16::try_from(key.len()).expect("keys are at most FACT_KEY_BYTES_MAX");
+                    tail.item(ItemKind::FactPut, 0, 2 + key.len() + value.len(), |_, out| {
+                        out[..2].copy_from_slice(&key_len.to_be_bytes());
+                        out[2..2 + key.len()].copy_from_slice(key);
+                        out[2 + key.len()..].copy_from_slice(value);
+                    });
+                    state.apply_put(key, value);
+                }
+                None => {
+                    tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
+                    state.apply_delete(key);
+                }
+            }
+        }
+        tail.end_batch(*lazy, now_ms);
+        let ticket = Ticket(tail.appended());
+        drop(tail);
+        log.end_batch(*lazy);
+        Ok(Appended { ticket, store_timestamp_ms: now_ms })
     }
 
     /// Everything before this ticket is durable.
     pub fn durable(&self) -> Ticket {
-        todo!()
+        Ticket(self.shared.log.durable())
     }
     /// Why the log is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {
-        todo!()
+        self.shared.log.poisoned()
     }
     /// Takes the queues that have grown for consumers since the last call.
     pub fn take_grown(&self, grown: &mut Vec<QueueRef>) {
-        todo!()
+        let mut state = self.settled_mut();
+        for queue in self.shared.grown.borrow_mut().drain(..) {
+            state.queues.at_mut(queue).grown = false;
+            grown.push(queue);
+        }
     }
 
     /// The queue of that name, made in memory if it is new.
     pub fn queue(&self, topic: &str, queue_id: i32) -> QueueRef {
-        todo!()
+        self.settled_mut().queues.find_or_add(topic, queue_id)
     }
     /// The queue of that name, if the log knows it.
     pub fn find_queue(&self, topic: &str, queue_id: i32) -> Option<QueueRef> {
-        todo!()
+        self.settled().queues.find(topic, queue_id)
     }
     /// First offset still there, and end of what consumers may see.
     pub fn bounds(&self, queue: QueueRef) -> (QueueOffset, QueueOffset) {
-        todo!()
+        let state = self.settled();
+        let queue = state.queues.at(queue);
+        (queue.min(), queue.visible_end.max(queue.min()))
     }
     /// End of what is accepted, durable or not.
     pub fn appended_end(&self, queue: QueueRef) -> QueueOffset {
-        todo!()
+        self.settled().queues.at(queue).end()
     }
     /// Adds to `batch` the fact that forgets a queue's records: its minimum becomes its end. Offsets are never reused.
     pub fn forget_queue(&self, batch: &mut Batch, queue: QueueRef) {
-        todo!()
+        let state = self.settled();
+        let queue = state.queues.at(queue);
+        let (topic, queue_id) = queue.name();
+        batch.put(&queue_min_key(topic, queue_id), &queue.end().0.to_be_bytes());
     }
 
     /// Plans a read from `from` (within bounds; else empty), keeping entries whose tag hash passes `filter`.
+    /// A single record may exceed `bytes_max`: a reader always gets on.
     pub fn read(
         &self,
         queue: QueueRef,
         from: QueueOffset,
         budget: ReadBudget,
-        filter: impl FnMut(i32) -> bool,
+        mut filter: impl FnMut(i32) -> bool,
     ) -> Reading<E> {
-        todo!()
+        let state = self.settled();
+        let queue = state.queues.at(queue);
+        let mut reading = Reading { next_offset: from, records: 0, bytes: 0, pieces: Vec::new() };
+        let mut last_end = 0;
+        for _ in 0..budget.entries_max {
+            if reading.next_offset >= queue.visible_end || reading.records >= budget.records_max {
+                break;
+            }
+            let Some(entry) = queue.entry(reading.next_offset) else { break };
+            if filter(entry.tag_hash) {
+                let size = entry.size as usize;
+                if reading.records > 0 && reading.bytes + size > budget.bytes_max {
+                    break;
+                }
+                self.add_piece(&mut reading.pieces, entry, last_end);
+                last_end = entry.physical + u64::from(entry.size);
+                reading.records += 1;
+                reading.bytes += size;
+            }
+            reading.next_offset.0 += 1;
+        }
+        reading
     }
+
     /// Plans a read of the one record at a physical offset; `None` if no visible record starts there.
-    /// Validated against its queue's entry once fetched.
     pub fn locate(&self, physical: PhysicalOffset) -> Option<Piece<E>> {
-        todo!()
+        let state = self.settled();
+        let (queue, offset) = state.places.find(&state.queues, physical)?;
+        let queue = state.queues.at(queue);
+        let entry = queue.entry(offset).filter(|_| offset < queue.visible_end)?;
+        let mut pieces = Vec::with_capacity(1);
+        self.add_piece(&mut pieces, entry, 0);
+        pieces.pop()
     }
+
     /// Gets the cold pieces of a reading; afterwards all are hot.
-    pub async fn fetch(&self, pieces: &mut Vec<Piece<E>>) -> Result<(), ReadError> {
-        todo!()
+    pub async fn fetch(&self, pieces: &mut [Piece<E>]) -> Result<(), ReadError> {
+        let cold = |piece: &Piece<E>| match piece {
+            Piece::Cold { physical, len, crc } => Some(Wanted { physical: physical.0, len: *len, crc: *crc }),
+            Piece::Hot(_) => None,
+        };
+        let wanted: Vec<Wanted> = pieces.iter().filter_map(cold).collect();
+        let mut rest = &wanted[..];
+        let mut places = pieces.iter_mut().filter(|piece| matches!(piece, Piece::Cold { .. }));
+        while !rest.is_empty() {
+            let (buffer, from, count) = read(&self.shared.env, self.shared.log.segments(), rest).await?;
+            for (record, place) in rest[..count].iter().zip(&mut places) {
+                let start = u32::try_from(record.physical - from).expect("a read is shorter than 4 GiB");
+                *place = Piece::Hot(Slice { buffer: buffer.clone(), start, len: record.len });
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
     }
 
     /// Smallest visible offset whose store time is ≥ `timestamp_ms`, else the end.
     pub fn offset_at_or_after(&self, queue: QueueRef, timestamp_ms: i64) -> QueueOffset {
-        todo!()
+        let state = self.settled();
+        let queue = state.queues.at(queue);
+        let end = queue.visible_end.max(queue.min());
+        match state.times.first_at_or_after(timestamp_ms) {
+            Some(physical) => queue.first_at_or_after(physical, end),
+            None => end,
+        }
     }
     /// Largest visible offset whose store time is ≤ `timestamp_ms`; `None` if there is none.
     pub fn offset_at_or_before(&self, queue: QueueRef, timestamp_ms: i64) -> Option<QueueOffset> {
-        todo!()
+        let after = match timestamp_ms.checked_add(1) {
+            Some(next_ms) => self.offset_at_or_after(queue, next_ms),
+            None => self.bounds(queue).1,
+        };
+        let (min, _) = self.bounds(queue);
+        after.0.checked_sub(1).map(QueueOffset).filter(|offset| *offset >= min)
     }
     /// Store time of a visible record.
     pub fn store_time(&self, queue: QueueRef, offset: QueueOffset) -> Option<i64> {
-        todo!()
+        let state = self.settled();
+        let queue = state.queues.at(queue);
+        let entry = queue.entry(offset).filter(|_| offset < queue.visible_end)?;
+        state.times.of(PhysicalOffset(entry.physical))
     }
 
-    /// A fact's value.
+    /// A fact's value. To be let go of before the next append.
     pub fn fact(&self, key: &[u8]) -> Option<Ref<'_, [u8]>> {
-        todo!()
+        Ref::filter_map(self.settled(), |state| state.facts.value(key)).ok()
     }
     /// Visits the facts of a range of keys, in order.
     pub fn facts(&self, range: RangeInclusive<&[u8]>, visit: impl FnMut(&[u8], &[u8])) {
-        todo!()
+        self.settled().facts.visit(range, visit);
     }
     /// Visits the facts whose key begins with `prefix`, in order.
     pub fn facts_with_prefix(&self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8])) {
-        todo!()
+        self.settled().facts.visit_prefix(prefix, visit);
     }
 
     /// Physical offsets: first byte kept, and end of what is appended.
     pub fn log_bounds(&self) -> (PhysicalOffset, PhysicalOffset) {
-        todo!()
+        (PhysicalOffset(0), PhysicalOffset(self.shared.log.appended()))
     }
     /// Writes and flushes what is accepted, closes the files, lets go of the folder.
     pub async fn close(&self) -> Result<(), AppendError> {
-        todo!()
+        let closed = self.shared.log.close().await;
+        if closed != Err(AppendError::Closing) {
+            self.shared.lock.take();
+        }
+        closed
+    }
+
+    /// Adds a record's piece; it joins the last one if that ends where it begins, at `last_end`.
+    fn add_piece(&self, pieces: &mut Vec<Piece<E>>, entry: Entry, last_end: u64) {
+        if entry.physical == last_end
+            && let Some(Piece::Hot(last)) = pieces.last_mut()
+            && (last.start + last.len + entry.size) as usize <= last.buffer.len()
+        {
+            last.len += entry.size;
+            return;
+        }
+        pieces.push(match self.shared.log.cached(entry.physical, entry.size) {
+            Some((buffer, start)) => Piece::Hot(Slice { buffer, start, len: entry.size }),
+            None => Piece::Cold { physical: PhysicalOffset(entry.physical), len: entry.size, crc: entry.crc },
+        });
+    }
+
+    /// The state, with everything durable shown.
+    fn settled(&self) -> Ref<'_, State> {
+        if self.shared.log.has_released() {
+            drop(self.settled_mut());
+        }
+        self.shared.state.borrow()
+    }
+
+    fn settled_mut(&self) -> RefMut<'_, State> {
+        let mut state = self.shared.state.borrow_mut();
+        self.shared.log.take_released(|mark| {
+            let queue_ref = QueueRef(mark.slot);
+            let queue = state.queues.at_mut(queue_ref);
+            queue.visible_end = queue.visible_end.max(QueueOffset(mark.end));
+            if !queue.grown {
+                queue.grown = true;
+                self.shared.grown.borrow_mut().push(queue_ref);
+            }
+        });
+        state
     }
 }
 
 impl<E: Env> Clone for Store<E> {
     fn clone(&self) -> Self {
-        Store { _e: std::marker::PhantomData }
+        Store { shared: self.shared.clone() }
     }
 }

@@ -1,0 +1,255 @@
+//! From the files to the end of the log: every frame that follows, and the verdict on what comes after.
+//!
+//! ```text
+//!   frames that follow each other │ a frame that does not │ …
+//!                                 ^ cut here, or refuse
+//! ```
+//!
+//! Invariants
+//!  1. Nothing is written and nothing deleted here; refusing leaves the files as they are.
+//!  2. Everything below an offset that any whole frame calls durable is there, or the log is refused.
+//!  3. A sealed segment is whole and the next one is there, or the log is refused.
+//!
+//! Not here: which frame follows (`chain`), what is in it (`state`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::chain::Chain;
+use super::frame::{Frame, FrameFault, FrameKind, HEADER_BYTES, block_rounded};
+use super::segment;
+use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
+use crate::limits::READ_BYTES_MAX;
+use crate::planted::{self, Bug};
+use crate::store::OpenError;
+
+/// What recovery found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The end of the log.
+    pub end: Chain,
+    /// Length of what was cut: to the last byte that is not zero.
+    pub torn_bytes: u64,
+}
+
+/// Replays the segments in `folder` (`segments` of them, from the first on), from the beginning of `chain`.
+/// `apply` gets every frame and says what is wrong with it, if anything is.
+pub(crate) async fn replay<E: Env>(
+    env: &E,
+    folder: &Path,
+    segments: u64,
+    mut chain: Chain,
+    mut apply: impl FnMut(&Frame<'_>) -> Result<(), String>,
+) -> Result<Recovered, OpenError> {
+    let mut files = SegmentReader::new(env, folder, chain.segment_bytes, segments);
+    let mut before = chain;
+    let fault = loop {
+        let bytes = match files.frame(&chain).await? {
+            Ok(bytes) => bytes,
+            Err(fault) => break fault,
+        };
+        let frame = match chain.check(bytes) {
+            Ok(frame) => frame,
+            Err(fault) => break fault,
+        };
+        let header = frame.header;
+        let applied = apply(&frame);
+        applied.map_err(|what| files.corrupt(header.position, what))?;
+        if planted::is(Bug::HalfBatchApplied)
+            && let Some(item) = frame_bad_item(&mut files, &chain).await?
+        {
+            break FrameFault::ItemCrc(item);
+        }
+        before = chain;
+        chain.follow(&header);
+        if header.kind == FrameKind::Seal {
+            files.check_seal(header.position).await?;
+        }
+    };
+    let after = files.search(&chain).await?;
+    let proven = after.durable.max(chain.durable);
+    if proven > chain.position && !planted::is(Bug::CorruptionCut) {
+        let what = format!("{fault}, but everything before physical offset {proven} was once durable");
+        return Err(files.corrupt(chain.position, what));
+    }
+    let mut end = chain;
+    if planted::is(Bug::TornTailCutsOneTooMany) && after.torn_bytes > 0 {
+        end = before;
+    }
+    if planted::is(Bug::AcknowledgedBlockRewritten) && !end.position.is_multiple_of(end.segment_bytes) {
+        end.position -= BLOCK_BYTES as u64;
+    }
+    Ok(Recovered { end, torn_bytes: after.torn_bytes })
+}
+
+/// For a planted bug only.
+async fn frame_bad_item<E: Env>(
+    files: &mut SegmentReader<'_, E>,
+    chain: &Chain,
+) -> Result<Option<usize>, OpenError> {
+    let bytes = files.frame(chain).await?;
+    Ok(bytes.ok().and_then(|bytes| Frame::decode_unchecked_payload(bytes).ok()?.first_bad_item()))
+}
+
+/// What lies after the end of the log.
+#[derive(Debug, Default)]
+struct After {
+    torn_bytes: u64,
+    /// Highest offset that a whole frame there calls durable.
+    durable: u64,
+}
+
+/// Reads the segments from front to back.
+struct SegmentReader<'a, E: Env> {
+    env: &'a E,
+    folder: &'a Path,
+    segment_bytes: u64,
+    segments: u64,
+    open: Option<OpenSegment<E>>,
+    /// Bytes of the log from `window_at` on, all of the open segment.
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+struct OpenSegment<E: Env> {
+    base: u64,
+    len: u64,
+    file: E::File,
+}
+
+impl<'a, E: Env> SegmentReader<'a, E> {
+    fn new(env: &'a E, folder: &'a Path, segment_bytes: u64, segments: u64) -> SegmentReader<'a, E> {
+        SegmentReader { env, folder, segment_bytes, segments, open: None, window: Vec::new(), window_at: 0 }
+    }
+
+    /// The bytes of the frame that should follow, as long as its header says.
+    async fn frame(&mut self, chain: &Chain) -> Result<Result<&[u8], FrameFault>, OpenError> {
+        let head = self.bytes(chain.position, HEADER_BYTES).await?;
+        if head.is_empty() {
+            return Ok(Err(FrameFault::Empty));
+        }
+        match chain.frame_bytes(head) {
+            Ok(len) => self.bytes(chain.position, len).await.map(Ok),
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    /// A sealed segment has its full length, and the next one is there.
+    async fn check_seal(&mut self, position: u64) -> Result<(), OpenError> {
+        let base = position - position % self.segment_bytes;
+        let len = self.segment(base).await?.map_or(0, |segment| segment.len);
+        if len < self.segment_bytes {
+            return Err(self.corrupt(
+                base + len,
+                format!("the sealed segment ends here, of {} bytes", self.segment_bytes),
+            ));
+        }
+        let next = base + self.segment_bytes;
+        match self.segment(next).await? {
+            Some(segment) if segment.len >= BLOCK_BYTES as u64 => Ok(()),
+            Some(segment) => {
+                let what =
+                    format!("the segment before it is sealed, and this one has only {} bytes", segment.len);
+                Err(self.corrupt(next, what))
+            }
+            None => {
+                Err(self.corrupt(next, "the segment before it is sealed, and this one is missing".into()))
+            }
+        }
+    }
+
+    /// Looks at all that is after the end of the log.
+    async fn search(&mut self, chain: &Chain) -> Result<After, OpenError> {
+        let mut after = After::default();
+        let mut position = chain.position;
+        while position < self.segments * self.segment_bytes {
+            let block = self.bytes(position, BLOCK_BYTES).await?;
+            if block.is_empty() {
+                position = (position / self.segment_bytes + 1) * self.segment_bytes;
+                continue;
+            }
+            let is_zero = block.iter().all(|&byte| byte == 0);
+            let frame_bytes = Chain { position, ..*chain }.frame_bytes(block);
+            if !is_zero {
+                after.torn_bytes = position + BLOCK_BYTES as u64 - chain.position;
+            }
+            if let Ok(len) = frame_bytes {
+                let durable = chain.proof(position, self.bytes(position, len).await?);
+                after.durable = after.durable.max(durable.unwrap_or(0));
+            }
+            position += BLOCK_BYTES as u64;
+        }
+        Ok(after)
+    }
+
+    /// Up to `len` bytes of the log at `physical`; fewer only at the end of the file.
+    async fn bytes(&mut self, physical: u64, len: usize) -> Result<&[u8], OpenError> {
+        let base = physical - physical % self.segment_bytes;
+        let Some(segment_len) = self.segment(base).await?.map(|segment| segment.len) else { return Ok(&[]) };
+        let have =
+            |window: &[u8], at: u64| physical >= at && physical + len as u64 <= at + window.len() as u64;
+        if !have(&self.window, self.window_at) {
+            self.fill(physical, block_rounded(len).max(READ_BYTES_MAX), segment_len).await?;
+        }
+        let start = usize::try_from(physical - self.window_at).unwrap_or(usize::MAX).min(self.window.len());
+        let end = self.window.len().min(start.saturating_add(len));
+        Ok(&self.window[start..end])
+    }
+
+    /// Reads at least `len` bytes from the block of `physical` on into the window, as far as the file goes.
+    async fn fill(&mut self, physical: u64, len: usize, segment_len: u64) -> Result<(), OpenError> {
+        let at = physical - physical % BLOCK_BYTES as u64;
+        let mut position = at % self.segment_bytes;
+        let end = (position + len as u64).min(segment_len);
+        self.window.clear();
+        self.window_at = at;
+        while position < end {
+            let wanted =
+                block_rounded(usize::try_from(end - position).unwrap_or(usize::MAX).min(READ_BYTES_MAX));
+            let open = self.open.as_ref().expect("the segment was opened to learn its length");
+            let read = open.file.read_at(position, wanted).await;
+            let read = read.map_err(|error| self.io("reading", at - at % self.segment_bytes, &error))?;
+            if read.is_empty() {
+                break;
+            }
+            position += read.len() as u64;
+            self.window.extend_from_slice(&read);
+        }
+        Ok(())
+    }
+
+    /// The segment that begins at `base`, opened; `None` if there is none.
+    async fn segment(&mut self, base: u64) -> Result<Option<&OpenSegment<E>>, OpenError> {
+        if base / self.segment_bytes >= self.segments {
+            return Ok(None);
+        }
+        if self.open.as_ref().is_none_or(|open| open.base != base) {
+            if let Some(before) = self.open.take() {
+                // Nothing was written through it; failing to close it harms nobody.
+                let _ = before.file.close().await;
+            }
+            self.window.clear();
+            let how = OpenHow { create_new: false, write: false, sync_writes: false };
+            let opened = self.env.open(&self.path(base), how).await;
+            let file = opened.map_err(|error| self.io("opening", base, &error))?;
+            let len = file.len().await.map_err(|error| self.io("asking for the length of", base, &error))?;
+            self.open = Some(OpenSegment { base, len: len.min(self.segment_bytes), file });
+        }
+        Ok(self.open.as_ref())
+    }
+
+    fn path(&self, base: u64) -> PathBuf {
+        segment::path(self.folder, base)
+    }
+
+    fn corrupt(&self, physical: u64, what: String) -> OpenError {
+        let position = physical % self.segment_bytes;
+        let what =
+            format!("{what}. Nothing was changed; restore this file from a copy, or move the folder away");
+        OpenError::Corrupt { file: self.path(physical - position).display().to_string(), position, what }
+    }
+
+    fn io(&self, operation: &'static str, base: u64, error: &io::Error) -> OpenError {
+        OpenError::Io { operation, file: self.path(base).display().to_string(), error: error.to_string() }
+    }
+}

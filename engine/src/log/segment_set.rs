@@ -1,0 +1,176 @@
+//! The files of one log: found by physical offset, prepared ahead of the writer.
+//!
+//! ```text
+//!   sealed … │ active: frames │ zeros written and flushed │ not prepared yet
+//!                             ^ writer                    ^ ready
+//! ```
+//!
+//! Invariants
+//!  1. Everything from the active segment's base to `ready` is in files whose names are durable, and was
+//!     written with zeros and flushed; the writer writes only there, so appending needs no journal commit.
+//!  2. Zeros are written only at or after `ready`: never where a frame may be.
+//!  3. A segment is prepared to its last byte before the next one is created: a sealed segment is never short.
+//!
+//! Not here: when to prepare more (`appender`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::segment;
+use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
+use crate::limits::{PREPARE_CHUNK_BYTES, SEGMENT_FILES_OPEN_MAX};
+use crate::planted::{self, Bug};
+
+/// See the module. One per shard.
+pub(crate) struct SegmentSet<E: Env> {
+    env: E,
+    folder: PathBuf,
+    segment_bytes: u64,
+    /// Files are opened so that every write is durable when it returns.
+    sync_writes: bool,
+    files: RefCell<BTreeMap<u64, Rc<E::File>>>,
+    ready: Cell<u64>,
+    disk_full: Cell<bool>,
+}
+
+impl<E: Env> SegmentSet<E> {
+    /// A set of which nothing is prepared from `active` (a segment's base) on.
+    pub fn new(env: E, folder: PathBuf, segment_bytes: u64, sync_writes: bool, active: u64) -> SegmentSet<E> {
+        let (files, ready, disk_full) = (RefCell::default(), Cell::new(active), Cell::new(false));
+        SegmentSet { env, folder, segment_bytes, sync_writes, files, ready, disk_full }
+    }
+
+    /// Length of every segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// The segment that a physical offset is in, by its base.
+    pub fn base(&self, physical: u64) -> u64 {
+        physical - physical % self.segment_bytes
+    }
+
+    /// The file that a physical offset is in, for messages.
+    pub fn file_name(&self, physical: u64) -> String {
+        self.path(self.base(physical)).display().to_string()
+    }
+
+    /// Physical offset up to which there is prepared space.
+    pub fn ready(&self) -> u64 {
+        self.ready.get()
+    }
+
+    /// Whether the last attempt to prepare found no room on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.get()
+    }
+
+    /// The open file of a prepared place.
+    pub fn writer(&self, physical: u64) -> Option<Rc<E::File>> {
+        self.files.borrow().get(&self.base(physical)).cloned()
+    }
+
+    /// Prepares one chunk more. An error leaves everything as it was; a full disk is also remembered.
+    pub async fn prepare(&self) -> io::Result<()> {
+        let prepared = self.prepare_chunk().await;
+        match &prepared {
+            Ok(()) => self.disk_full.set(false),
+            Err(error) if is_disk_full(error) => self.disk_full.set(true),
+            Err(_) => {}
+        }
+        prepared
+    }
+
+    async fn prepare_chunk(&self) -> io::Result<()> {
+        let from = self.ready.get();
+        let base = self.base(from);
+        let file = match self.writer(base) {
+            Some(file) => file,
+            None => {
+                // What an earlier life of this process prepared is not prepared again.
+                let file = self.open_or_create(base).await?;
+                let len = file.len().await?.min(self.segment_bytes);
+                self.hold(base, file);
+                if len >= BLOCK_BYTES as u64 {
+                    self.ready.set(base + len - len % BLOCK_BYTES as u64);
+                    return Ok(());
+                }
+                self.writer(base).expect("it was put there just now")
+            }
+        };
+        let position = from - base;
+        let bytes = PREPARE_CHUNK_BYTES.min(self.segment_bytes - position);
+        let zeros = self.env.buffer(usize::try_from(bytes).expect("a chunk is small"));
+        file.write_at(Rc::new(zeros), position).await?;
+        if !self.sync_writes {
+            file.flush().await?;
+        }
+        self.ready.set(from + bytes);
+        Ok(())
+    }
+
+    async fn open_or_create(&self, base: u64) -> io::Result<E::File> {
+        let path = self.path(base);
+        let how = OpenHow { create_new: false, write: true, sync_writes: self.sync_writes };
+        match self.env.open(&path, how).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        let file = self.env.open(&path, OpenHow { create_new: true, ..how }).await?;
+        if !planted::is(Bug::FolderSyncForgotten) {
+            self.env.sync_folder(&self.folder).await?;
+        }
+        Ok(file)
+    }
+
+    /// The file to read a physical offset from, opened if it is not.
+    pub async fn reader(&self, physical: u64) -> io::Result<Rc<E::File>> {
+        let base = self.base(physical);
+        if let Some(file) = self.writer(base) {
+            return Ok(file);
+        }
+        let how = OpenHow { create_new: false, write: false, sync_writes: false };
+        let file = self.env.open(&self.path(base), how).await?;
+        let (file, left) = self.hold(base, file);
+        for file in left {
+            // Nothing was written through it; failing to close it harms nobody.
+            let _ = file.close().await;
+        }
+        Ok(file)
+    }
+
+    /// Closes all files that nobody uses.
+    pub async fn close(&self) {
+        let files = self.files.take();
+        for file in files.into_values().filter_map(Rc::into_inner) {
+            let _ = file.close().await;
+        }
+    }
+
+    /// Keeps a file open, and gives back those that are too many: the oldest that nobody uses.
+    fn hold(&self, base: u64, file: E::File) -> (Rc<E::File>, Vec<E::File>) {
+        let mut files = self.files.borrow_mut();
+        let file = files.entry(base).or_insert_with(|| Rc::new(file)).clone();
+        let active = self.base(self.ready.get()).saturating_sub(2 * self.segment_bytes);
+        let mut left = Vec::new();
+        while files.len() > SEGMENT_FILES_OPEN_MAX {
+            let unused =
+                files.iter().find(|&(&at, file)| at < active && at != base && Rc::strong_count(file) == 1);
+            let Some(at) = unused.map(|(&at, _)| at) else { break };
+            left.extend(files.remove(&at).and_then(Rc::into_inner));
+        }
+        (file, left)
+    }
+
+    fn path(&self, base: u64) -> PathBuf {
+        segment::path(&self.folder, base)
+    }
+}
+
+/// Whether an error says that the disk has no room.
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,402 @@
+//! The tail of the log in memory: the frame being filled, and closed frames that wait for the disk. Pure.
+//!
+//! ```text
+//!   … durable │ in flight (group_commit) │ closed, waiting │ open: being filled │
+//!                                                          ^ position           ^ appended
+//! ```
+//!
+//! Invariants
+//!  1. Frames are closed in order of their positions, each chained to the one before.
+//!  2. A frame never crosses a segment, and the last block of every segment is kept for its seal.
+//!  3. All of a batch is in one frame: `room` is asked for the whole batch before its first item.
+//!
+//! Not here: what was given to the disk and in which order it counts ([`crate::group_commit`]).
+
+use std::collections::VecDeque;
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::frame::{
+    FrameKind, HEADER_BYTES, Header, ITEM_BYTES, Item, ItemKind, block_rounded, encode_around_payload,
+    frame_bytes,
+};
+use crate::env::{BLOCK_BYTES, Buffer};
+use crate::limits::{BATCH_BYTES_MAX, FRAME_BUFFER_BYTES_MAX, FRAME_BUFFER_BYTES_MIN, FRAME_ITEMS_MAX};
+
+/// What the log's owner wants to hear when a frame is durable: its `slot` may be shown up to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub slot: u32,
+    pub end: u64,
+}
+
+/// What a batch needs of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Need {
+    pub payload_bytes: usize,
+    pub items: usize,
+}
+
+/// A frame that changes no more.
+#[derive(Debug)]
+pub(crate) struct ClosedFrame<B> {
+    pub position: u64,
+    pub buffer: Rc<B>,
+    pub marks: Vec<Mark>,
+    /// What its buffer occupies; it was made before the frame's length was known.
+    pub memory_bytes: usize,
+    /// It may be written when there is space up to here: a seal only when the segment after it is there.
+    pub space_end: u64,
+}
+
+impl<B: Buffer> ClosedFrame<B> {
+    /// Physical offset just past it.
+    pub fn end(&self) -> u64 {
+        self.position + self.buffer.len() as u64
+    }
+}
+
+/// Where frames go next, and what they are chained to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TailStart {
+    pub store_id: u64,
+    pub segment_bytes: u64,
+    pub epoch: u64,
+    pub position: u64,
+    pub crc: u32,
+    pub store_timestamp_ms: i64,
+}
+
+/// See the module. One per shard.
+#[derive(Debug)]
+pub(crate) struct Tail<B> {
+    store_id: u64,
+    segment_bytes: u64,
+    epoch: u64,
+    /// Where the next frame begins.
+    next: u64,
+    crc: u32,
+    store_timestamp_ms: i64,
+    open: Option<OpenFrame<B>>,
+    closed: VecDeque<ClosedFrame<B>>,
+    closed_bytes: usize,
+    last_frame_bytes: usize,
+    last_durable: u64,
+    spare_marks: Vec<Vec<Mark>>,
+    spare_directory: Vec<Item>,
+    frames_closed: u64,
+    /// End of the last closed frame that carries batches.
+    batches_end: u64,
+    last_batch_at: Duration,
+}
+
+/// The frame being filled.
+#[derive(Debug)]
+struct OpenFrame<B> {
+    position: u64,
+    buffer: B,
+    payload_bytes: usize,
+    directory: Vec<Item>,
+    marks: Vec<Mark>,
+    batches: u32,
+    records: u32,
+    /// Somebody waits for it.
+    urgent: bool,
+    opened_at: Duration,
+}
+
+impl<B: Buffer> Tail<B> {
+    pub fn new(start: TailStart) -> Tail<B> {
+        Tail {
+            store_id: start.store_id,
+            segment_bytes: start.segment_bytes,
+            epoch: start.epoch,
+            next: start.position,
+            crc: start.crc,
+            store_timestamp_ms: start.store_timestamp_ms,
+            open: None,
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            last_frame_bytes: 0,
+            last_durable: 0,
+            spare_marks: Vec::new(),
+            spare_directory: Vec::new(),
+            frames_closed: 0,
+            batches_end: start.position,
+            last_batch_at: Duration::ZERO,
+        }
+    }
+
+    /// The largest batch that a frame of this log can hold, header and directory included.
+    pub fn batch_bytes_max(&self) -> usize {
+        let segment = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+        (segment - BLOCK_BYTES).min(BATCH_BYTES_MAX)
+    }
+
+    /// Physical offset just past everything accepted.
+    pub fn appended(&self) -> u64 {
+        match &self.open {
+            Some(open) => open.position + (HEADER_BYTES + open.payload_bytes) as u64,
+            None => self.next,
+        }
+    }
+
+    /// Bytes accepted and not yet given to the disk.
+    pub fn bytes(&self) -> usize {
+        let open = self.open.as_ref();
+        self.closed_bytes + open.map_or(0, |open| frame_bytes(open.payload_bytes, open.directory.len()))
+    }
+
+    /// Nothing waits to be given to the disk.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty()
+    }
+
+    /// Whether no frame says yet that the last batch is durable: damage to it would look like a torn tail.
+    pub fn is_unnoted(&self) -> bool {
+        self.last_durable < self.batches_end
+    }
+
+    /// When the last batch was accepted.
+    pub fn last_batch_at(&self) -> Duration {
+        self.last_batch_at
+    }
+
+    /// When the open frame was opened, if nobody waits for it.
+    pub fn lazy_since(&self) -> Option<Duration> {
+        self.open.as_ref().filter(|open| !open.urgent).map(|open| open.opened_at)
+    }
+
+    /// Number of the frame that is filled now, or will be next: it tells one frame's marks from another's.
+    pub fn frame_number(&self) -> u64 {
+        self.frames_closed
+    }
+
+    /// Physical offset of the end of the frame that a batch would be in, and of the seal that must still follow.
+    pub fn end_with(&self, need: Need) -> u64 {
+        let (position, payload, items) = match &self.open {
+            Some(open) if open.fits(need) => (open.position, open.payload_bytes, open.directory.len()),
+            Some(open) => (open.end(), 0, 0),
+            None => (self.next, 0, 0),
+        };
+        let bytes = frame_bytes(payload + need.payload_bytes, items + need.items) as u64 + BLOCK_BYTES as u64;
+        if bytes > self.left_in_segment(position) {
+            self.next_segment(position) + bytes
+        } else {
+            position + bytes
+        }
+    }
+
+    /// Makes room for a whole batch in the open frame: closes the one that is too full, goes on to the next segment
+    /// when this one is. `durable` is the watermark that closed frames record. The batch is at most
+    /// `batch_bytes_max`.
+    pub fn room(&mut self, need: Need, durable: u64, now: Duration, new_buffer: impl Fn(usize) -> B) {
+        self.last_batch_at = now;
+        if self.open.as_ref().is_some_and(|open| !open.fits(need)) {
+            self.close_open(durable);
+        }
+        if self.open.is_some() {
+            return;
+        }
+        let least = frame_bytes(need.payload_bytes, need.items);
+        if (least + BLOCK_BYTES) as u64 > self.left_in_segment(self.next) {
+            self.write_control(FrameKind::Seal, durable, &new_buffer);
+        }
+        let left = usize::try_from(self.left_in_segment(self.next)).unwrap_or(usize::MAX) - BLOCK_BYTES;
+        let wanted = (2 * self.last_frame_bytes).clamp(FRAME_BUFFER_BYTES_MIN, FRAME_BUFFER_BYTES_MAX);
+        let capacity = block_rounded(wanted).max(least).min(left);
+        self.open = Some(OpenFrame {
+            position: self.next,
+            buffer: new_buffer(capacity),
+            payload_bytes: 0,
+            directory: mem::take(&mut self.spare_directory),
+            marks: self.spare_marks.pop().unwrap_or_default(),
+            batches: 0,
+            records: 0,
+            urgent: false,
+            opened_at: now,
+        });
+    }
+
+    /// Adds an item of `len` bytes, which `fill` writes, given where they will lie in the log. Returns that offset
+    /// and the checksum of the bytes.
+    pub fn item(
+        &mut self,
+        kind: ItemKind,
+        tag_hash: i32,
+        len: usize,
+        fill: impl FnOnce(u64, &mut [u8]),
+    ) -> (u64, u32) {
+        let open = self.open.as_mut().expect("room was made for the batch");
+        let start = HEADER_BYTES + open.payload_bytes;
+        let physical = open.position + start as u64;
+        let bytes = &mut open.buffer.as_mut()[start..start + len];
+        fill(physical, bytes);
+        let crc = crc32fast::hash(bytes);
+        let len_in_frame = u32::try_from(len).expect("a batch is at most BATCH_BYTES_MAX");
+        open.payload_bytes += len;
+        open.records += u32::from(kind == ItemKind::Record);
+        open.directory.push(Item { len: len_in_frame, kind, batch_end: false, crc, tag_hash });
+        (physical, crc)
+    }
+
+    /// Sets or moves a mark of the open frame; `at` is what an earlier call of this frame returned for the slot.
+    pub fn mark(&mut self, mark: Mark, at: Option<u32>) -> u32 {
+        let open = self.open.as_mut().expect("room was made for the batch");
+        if let Some(at) = at {
+            open.marks[at as usize] = mark;
+            return at;
+        }
+        open.marks.push(mark);
+        u32::try_from(open.marks.len() - 1).expect("a frame has at most FRAME_ITEMS_MAX items")
+    }
+
+    /// Ends the batch begun by `room`.
+    pub fn end_batch(&mut self, lazy: bool, store_timestamp_ms: i64) {
+        let open = self.open.as_mut().expect("room was made for the batch");
+        open.directory.last_mut().expect("a batch has an item").batch_end = true;
+        open.batches += 1;
+        open.urgent |= !lazy;
+        self.store_timestamp_ms = store_timestamp_ms;
+    }
+
+    /// Makes the open frame urgent: nobody may wait for company any more.
+    pub fn hurry(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.urgent = true;
+        }
+    }
+
+    /// Adds a frame without batches, sealing the segment first if only the seal's block is left.
+    pub fn control(&mut self, kind: FrameKind, durable: u64, new_buffer: impl Fn(usize) -> B) {
+        self.close_open(durable);
+        if self.left_in_segment(self.next) < 2 * BLOCK_BYTES as u64 {
+            self.write_control(FrameKind::Seal, durable, &new_buffer);
+        }
+        self.write_control(kind, durable, &new_buffer);
+    }
+
+    /// How far space must reach for the frame that `take` would return; `None` if it would return none.
+    pub fn next_space_end(&self) -> Option<u64> {
+        match (self.closed.front(), &self.open) {
+            (Some(closed), _) => Some(closed.space_end),
+            (None, Some(open)) if open.urgent => Some(open.end()),
+            _ => None,
+        }
+    }
+
+    /// The next frame to give to the disk: a closed one, else the open one if somebody waits for it.
+    pub fn take(&mut self, durable: u64) -> Option<ClosedFrame<B>> {
+        if self.closed.is_empty() && self.open.as_ref().is_some_and(|open| open.urgent) {
+            self.close_open(durable);
+        }
+        let frame = self.closed.pop_front()?;
+        self.closed_bytes -= frame.buffer.len();
+        Some(frame)
+    }
+
+    /// Takes a list of marks back for reuse.
+    pub fn recycle(&mut self, mut marks: Vec<Mark>) {
+        const SPARE_MAX: usize = 8;
+        if self.spare_marks.len() < SPARE_MAX {
+            marks.clear();
+            self.spare_marks.push(marks);
+        }
+    }
+
+    fn left_in_segment(&self, position: u64) -> u64 {
+        self.segment_bytes - position % self.segment_bytes
+    }
+
+    fn next_segment(&self, position: u64) -> u64 {
+        (position / self.segment_bytes + 1) * self.segment_bytes
+    }
+
+    fn close_open(&mut self, durable: u64) {
+        let Some(mut open) = self.open.take() else { return };
+        let header = self.header(FrameKind::Batches, durable, &open);
+        let bytes = header.frame_bytes();
+        let memory_bytes = open.buffer.len();
+        self.crc = encode_around_payload(open.buffer.as_mut(), &header, &open.directory);
+        open.buffer.truncate(bytes);
+        open.directory.clear();
+        self.spare_directory = open.directory;
+        self.last_frame_bytes = bytes;
+        self.next = open.position + bytes as u64;
+        self.batches_end = self.next;
+        self.push(ClosedFrame {
+            position: open.position,
+            buffer: Rc::new(open.buffer),
+            marks: open.marks,
+            memory_bytes,
+            space_end: self.next,
+        });
+        self.last_durable = durable;
+    }
+
+    fn write_control(&mut self, kind: FrameKind, durable: u64, new_buffer: impl Fn(usize) -> B) {
+        let mut frame = OpenFrame {
+            position: self.next,
+            buffer: new_buffer(BLOCK_BYTES),
+            payload_bytes: 0,
+            directory: Vec::new(),
+            marks: Vec::new(),
+            batches: 0,
+            records: 0,
+            urgent: true,
+            opened_at: Duration::ZERO,
+        };
+        let header = self.header(kind, durable, &frame);
+        self.crc = encode_around_payload(frame.buffer.as_mut(), &header, &[]);
+        let (position, buffer) = (frame.position, Rc::new(frame.buffer));
+        let space_end = match kind {
+            FrameKind::Seal => self.next_segment(position) + BLOCK_BYTES as u64,
+            _ => position + BLOCK_BYTES as u64,
+        };
+        self.next = match kind {
+            FrameKind::Seal => self.next_segment(position),
+            _ => space_end,
+        };
+        self.push(ClosedFrame { position, buffer, marks: Vec::new(), memory_bytes: BLOCK_BYTES, space_end });
+        self.last_durable = durable;
+    }
+
+    fn push(&mut self, frame: ClosedFrame<B>) {
+        self.closed_bytes += frame.buffer.len();
+        self.frames_closed += 1;
+        self.closed.push_back(frame);
+    }
+
+    fn header(&self, kind: FrameKind, durable: u64, frame: &OpenFrame<B>) -> Header {
+        let count = |n: usize| u32::try_from(n).expect("a frame is at most BATCH_BYTES_MAX");
+        Header {
+            kind,
+            store_id: self.store_id,
+            epoch: self.epoch,
+            position: frame.position,
+            // Without replication there are no terms.
+            term: 0,
+            durable,
+            store_timestamp_ms: self.store_timestamp_ms,
+            payload_bytes: count(frame.payload_bytes),
+            items: count(frame.directory.len()),
+            batches: frame.batches,
+            records: frame.records,
+            previous_crc: self.crc,
+            crc: 0,
+        }
+    }
+}
+
+impl<B: Buffer> OpenFrame<B> {
+    fn fits(&self, need: Need) -> bool {
+        let items = self.directory.len() + need.items;
+        let bytes = HEADER_BYTES + self.payload_bytes + need.payload_bytes + ITEM_BYTES * items;
+        bytes <= self.buffer.len() && items <= FRAME_ITEMS_MAX
+    }
+
+    fn end(&self) -> u64 {
+        self.position + frame_bytes(self.payload_bytes, self.directory.len()) as u64
+    }
+}

@@ -1,0 +1,96 @@
+//! Planted bugs: each is one plausible mistake, at the place where it would be made.
+//!
+//! A test campaign plants one and must catch it; that is how the tests are tested. Without the feature
+//! `planted-bugs` every question here is the constant `false`.
+//!
+//! Some mistakes hide behind a second defence: a stale frame is refused by its epoch *and* by the chain, so
+//! [`Bug::FreshnessIgnored`] takes away both.
+
+/// One mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A frame is written and never flushed.
+    FlushDropped,
+    /// A frame counts as durable once written; the flush comes after.
+    AnswerBeforeFlush,
+    /// Recovery takes any whole frame at the right place, whatever its epoch and predecessor.
+    FreshnessIgnored,
+    /// A restart goes on in the epoch of the last one and says so in no opening frame.
+    EpochReused,
+    /// Recovery cuts the last whole frame together with the torn one.
+    TornTailCutsOneTooMany,
+    /// The first frame after a restart begins on the last block of the frame before.
+    AcknowledgedBlockRewritten,
+    /// A new segment's name is not made durable.
+    FolderSyncForgotten,
+    /// A frame's completion acknowledges all before it.
+    AcknowledgedOutOfOrder,
+    /// Recovery does not check the payload.
+    RecoveryCrcSkipped,
+    /// Recovery applies the good items of a torn frame.
+    HalfBatchApplied,
+    /// Recovery does not count a record into its queue's end.
+    QueueEndForgotten,
+    /// Recovery does not apply deletes of facts.
+    FactDeletesLost,
+    /// Frames claim the end of what is accepted as durable.
+    WatermarkAhead,
+    /// After a failed write the log goes on as if it had succeeded.
+    PoisonIgnored,
+    /// Records are shown to consumers when accepted.
+    VisibleBeforeDurable,
+    /// Recovery takes damage below the watermark for a torn tail.
+    CorruptionCut,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 16] = [
+        Bug::FlushDropped,
+        Bug::AnswerBeforeFlush,
+        Bug::FreshnessIgnored,
+        Bug::EpochReused,
+        Bug::TornTailCutsOneTooMany,
+        Bug::AcknowledgedBlockRewritten,
+        Bug::FolderSyncForgotten,
+        Bug::AcknowledgedOutOfOrder,
+        Bug::RecoveryCrcSkipped,
+        Bug::HalfBatchApplied,
+        Bug::QueueEndForgotten,
+        Bug::FactDeletesLost,
+        Bug::WatermarkAhead,
+        Bug::PoisonIgnored,
+        Bug::VisibleBeforeDurable,
+        Bug::CorruptionCut,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+mod planted_now {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static NOW: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug on this thread, or takes it away.
+    pub fn plant(bug: Option<Bug>) {
+        NOW.set(bug);
+    }
+
+    /// Whether this bug is planted on this thread.
+    pub fn is(bug: Bug) -> bool {
+        NOW.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use planted_now::{is, plant};
+
+/// Whether this bug is planted: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,266 @@
+//! Random operations on a store, restarts and crashes included, against a plain model in memory.
+//!
+//! Every batch also sets the fact `seq` to its number. So a recovered store says how many batches it kept: it
+//! must be at least those that were durable, and everything in it must be as if just those had happened.
+//!
+//! A seed that fails is printed; `RINGMQ_SEED=<seed>` replays it alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_engine::Batch;
+use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
+use ringmq_engine::env::{Random, Signal};
+use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
+use ringmq_engine::store::{FlushHow, OpenReport, Piece, ReadBudget, Store, StoreOptions, Ticket};
+use ringmq_wire::record::{Draft, decode};
+
+const FOLDER: &str = "/shard";
+const TOPICS: [&str; 3] = ["orders", "payments", "a-topic-with-a-longer-name"];
+
+/// One batch as the model remembers it.
+#[derive(Debug, Clone, Default)]
+struct Step {
+    records: Vec<(usize, i32, Vec<u8>)>,
+    facts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    forget: Option<(usize, i32)>,
+}
+
+type Bodies = Vec<Vec<u8>>;
+
+/// What a store must hold after some steps.
+#[derive(Debug, Default)]
+struct Model {
+    /// By topic and queue id: the minimum, and all bodies.
+    queues: BTreeMap<(usize, i32), (u64, Bodies)>,
+    facts: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Model {
+    fn after(steps: &[Step]) -> Model {
+        let mut model = Model::default();
+        for (seq, step) in steps.iter().enumerate() {
+            if let Some(queue) = step.forget {
+                let queue = model.queues.entry(queue).or_default();
+                queue.0 = queue.1.len() as u64;
+            }
+            for (topic, queue, body) in &step.records {
+                model.queues.entry((*topic, *queue)).or_default().1.push(body.clone());
+            }
+            for (key, value) in &step.facts {
+                match value {
+                    Some(value) => model.facts.insert(key.clone(), value.clone()),
+                    None => model.facts.remove(key),
+                };
+            }
+            model.facts.insert(b"seq".to_vec(), (seq as u64 + 1).to_be_bytes().to_vec());
+        }
+        model
+    }
+}
+
+fn options(chance: &Random) -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 32 * 1024,
+        writes_in_flight_max: 1 + chance.index(4),
+        tail_cache_bytes: [0, 30_000, 1 << 20][chance.index(3)],
+        appended_bytes_max: 1 << 20,
+        flush: [FlushHow::Probe, FlushHow::Fdatasync, FlushHow::Dsync][chance.index(3)],
+        answer_before_flush: false,
+    }
+}
+
+/// A run: one disk, a store on it that is opened again and again.
+struct Run {
+    chance: Random,
+    disk: Disk,
+    steps: Vec<Step>,
+    /// Steps known to be durable.
+    durable: usize,
+}
+
+impl Run {
+    fn life(&mut self) {
+        let sim = Sim::on(self.disk.clone(), self.chance.next());
+        let env = sim.env();
+        let options = options(&self.chance);
+        let (store, report) = sim
+            .run_until(Store::open(env, Path::new(FOLDER), options, Rc::new(Signal::new())))
+            .expect("it opens in time")
+            .expect("it opens");
+        self.check_recovered(&sim, &store, &report);
+
+        let mut waiting: Vec<(usize, Ticket)> = Vec::new();
+        for _ in 0..self.chance.index(60) {
+            match self.chance.index(10) {
+                0..6 => {
+                    let (step, ticket) = self.append(&store);
+                    self.steps.push(step);
+                    waiting.push((self.steps.len(), ticket));
+                }
+                6..8 => sim.run_for(Duration::from_micros(self.chance.below(3000))),
+                8 => sim.run_for(Duration::from_millis(self.chance.below(2500))),
+                _ => self.check_reads(&sim, &store, self.durable),
+            }
+            let durable = store.durable();
+            waiting.retain(|(count, ticket)| {
+                if *ticket <= durable {
+                    self.durable = self.durable.max(*count);
+                }
+                *ticket > durable
+            });
+        }
+        if self.chance.index(3) == 0 {
+            sim.run_until(store.close()).expect("it closes in time").expect("it closes");
+            self.durable = self.steps.len();
+            self.disk = sim.disk();
+        } else {
+            self.disk = sim.disk().crash_by_chance(&self.chance);
+        }
+    }
+
+    fn append(&self, store: &Store<SimEnv>) -> (Step, Ticket) {
+        let chance = &self.chance;
+        let mut step = Step::default();
+        let mut batch = Batch::default();
+        if chance.index(20) == 0 {
+            let (topic, queue) = (chance.index(3), chance.index(4) as i32);
+            let queue_ref = store.queue(TOPICS[topic], queue);
+            store.forget_queue(&mut batch, queue_ref);
+            step.forget = Some((topic, queue));
+        }
+        for _ in 0..[0, 1, 1, 2, 9][chance.index(5)] {
+            let (topic, queue) = (chance.index(3), chance.index(4) as i32);
+            let len = [10, 100, 1000, 5000][chance.index(4)];
+            let body: Vec<u8> = (0..len).map(|_| chance.next() as u8).collect();
+            let draft = Draft {
+                topic: TOPICS[topic],
+                queue_id: queue,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp_ms: 5,
+                born_host: "10.0.0.1:5000".parse().expect("an address"),
+                store_host: "10.0.0.2:10911".parse().expect("an address"),
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: &body,
+                properties: b"",
+            };
+            if step.records.iter().map(|(_, _, body)| body.len() + 200).sum::<usize>() + len > 20_000 {
+                break;
+            }
+            batch.record(store.queue(TOPICS[topic], queue), body[0].into(), &draft).expect("it is a record");
+            step.records.push((topic, queue, body));
+        }
+        for _ in 0..[0, 0, 1, 3][chance.index(4)] {
+            let key = vec![b'k', chance.index(5) as u8];
+            if chance.index(3) == 0 {
+                batch.delete(&key);
+                step.facts.push((key, None));
+            } else {
+                let value = vec![chance.index(3) as u8; 1 + chance.index(2)];
+                batch.put(&key, &value);
+                step.facts.push((key, Some(value)));
+            }
+        }
+        batch.put(b"seq", &(self.steps.len() as u64 + 1).to_be_bytes());
+        batch.lazy = chance.index(4) == 0;
+        let appended = store.append(&mut batch).expect("there is room");
+        assert_eq!(batch.places().count(), step.records.len());
+        (step, appended.ticket)
+    }
+
+    fn check_recovered(&mut self, sim: &Sim, store: &Store<SimEnv>, report: &OpenReport) {
+        let seq = store.fact(b"seq").map_or(0, |seq| u64::from_be_bytes((*seq).try_into().expect("8 bytes")));
+        let kept = seq as usize;
+        assert!(
+            kept >= self.durable,
+            "{kept} of {} batches kept, {} were durable",
+            self.steps.len(),
+            self.durable
+        );
+        self.steps.truncate(kept);
+        self.durable = kept;
+        let model = Model::after(&self.steps);
+        let mut facts = BTreeMap::new();
+        store.facts(&[1][..]..=&[0xff][..], |key, value| {
+            facts.insert(key.to_vec(), value.to_vec());
+        });
+        assert_eq!(facts, model.facts);
+        let records: usize = model.queues.values().map(|(_, bodies)| bodies.len()).sum();
+        assert_eq!(report.records as usize, records);
+        self.check_reads(sim, store, kept);
+    }
+
+    /// What consumers see: at least what the first `durable` steps appended, and nothing that was not appended.
+    fn check_reads(&self, sim: &Sim, store: &Store<SimEnv>, durable: usize) {
+        let (least, most) = (Model::after(&self.steps[..durable]), Model::after(&self.steps));
+        for (&(topic, queue_id), (min, bodies)) in &most.queues {
+            let queue = store.find_queue(TOPICS[topic], queue_id).expect("it is known");
+            assert_eq!(store.appended_end(queue), QueueOffset(bodies.len() as u64));
+            let (first, end) = store.bounds(queue);
+            let least_end = least.queues.get(&(topic, queue_id)).map_or(0, |(_, bodies)| bodies.len() as u64);
+            assert_eq!(first, QueueOffset(*min));
+            assert!(
+                end.0 <= bodies.len() as u64 && end.0 >= least_end,
+                "durable records are shown, no others"
+            );
+            let mut from = first;
+            let mut last_ms = 0;
+            while from < end {
+                let budget = ReadBudget { records_max: 7, bytes_max: 9000, entries_max: 1000 };
+                let mut reading = store.read(queue, from, budget, |_| true);
+                assert!(reading.records > 0, "a reader gets on");
+                sim.run_until(store.fetch(&mut reading.pieces)).expect("in time").expect("it reads");
+                let bytes: Vec<u8> = reading.pieces.iter().flat_map(|piece| hot(piece).to_vec()).collect();
+                assert_eq!(bytes.len(), reading.bytes);
+                let mut rest = &bytes[..];
+                while let Ok(record) = decode(rest) {
+                    assert_eq!(record.body, bodies[from.0 as usize]);
+                    assert_eq!((record.topic, record.queue_id), (TOPICS[topic], queue_id));
+                    assert_eq!(record.queue_offset, from.0 as i64);
+                    assert_eq!(store.store_time(queue, from), Some(record.store_timestamp_ms));
+                    assert!(store.offset_at_or_after(queue, record.store_timestamp_ms) <= from);
+                    assert!(store.offset_at_or_before(queue, record.store_timestamp_ms) >= Some(from));
+                    assert!(last_ms <= record.store_timestamp_ms);
+                    last_ms = record.store_timestamp_ms;
+                    let located =
+                        store.locate(PhysicalOffset(record.physical_offset as u64)).expect("it is there");
+                    let mut pieces = vec![located];
+                    sim.run_until(store.fetch(&mut pieces)).expect("in time").expect("it reads");
+                    assert_eq!(hot(&pieces[0]), record.bytes);
+                    rest = &rest[record.bytes.len()..];
+                    from.0 += 1;
+                }
+                assert!(rest.is_empty(), "pieces are whole records");
+                assert_eq!(reading.next_offset, from);
+            }
+        }
+    }
+}
+
+fn hot(piece: &Piece<SimEnv>) -> &[u8] {
+    match piece {
+        Piece::Hot(slice) => slice.bytes(),
+        Piece::Cold { .. } => panic!("it was fetched"),
+    }
+}
+
+fn run(seed: u64) {
+    println!("RINGMQ_SEED={seed}");
+    let mut run = Run { chance: Random::new(seed), disk: Disk::new(), steps: Vec::new(), durable: 0 };
+    for _ in 0..6 {
+        run.life();
+    }
+}
+
+#[test]
+fn a_store_is_what_its_durable_batches_made_it() {
+    let replay = std::env::var("RINGMQ_SEED").ok().and_then(|seed| seed.parse().ok());
+    match replay {
+        Some(seed) => run(seed),
+        None => (0..60).for_each(run),
+    }
+}
