@@ -1,0 +1,76 @@
+//! Who is there: leaving (35), the members of a group (38), and whether a subscription would be understood (46).
+//!
+//! Source: `broker/.../processor/ClientManageProcessor.java`, `broker/.../processor/ConsumerManageProcessor.java`.
+
+use ringmq_engine::env::Env;
+use ringmq_wire::json;
+use ringmq_wire::request::heartbeat::{GroupRequest, MembersReply, UnregisterRequest};
+use ringmq_wire::request::subscription::Subscription;
+use serde::Deserialize;
+
+use crate::broker::group::subscription::{Filter, Subscribed};
+use crate::broker::outcome::Outcome;
+use crate::broker::reply::{Refusal, Reply};
+use crate::broker::{Broker, Call};
+
+/// UNREGISTER_CLIENT. Offsets that a client stores after it has left are still taken: Java sends both at once.
+pub fn unregister<E: Env>(
+    broker: &mut Broker<E>,
+    call: &Call<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Outcome<E>, Refusal> {
+    let request = UnregisterRequest::decode(&call.head.fields)?;
+    let session = broker.sessions.get_mut(call.conn).expect("the call came through this session");
+    if let Some(name) = request.producer_group {
+        session.producer_groups.retain(|group| **group != *name);
+        broker.groups.producer_left(name, call.conn);
+    }
+    if let Some(name) = request.consumer_group {
+        session.consumer_groups.retain(|group| **group != *name);
+        if broker.groups.get_mut(name).is_some_and(|group| group.leave(call.conn)) {
+            broker.changed_groups.push(name.into());
+        }
+    }
+    reply.done();
+    Ok(Outcome::Reply)
+}
+
+/// GET_CONSUMER_LIST_BY_GROUP. A group without members is an error and not an empty list: a client that does
+/// not find itself in a list lets go of all its queues.
+pub fn list_members<E: Env>(
+    broker: &mut Broker<E>,
+    call: &Call<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Outcome<E>, Refusal> {
+    let request = GroupRequest::decode(&call.head.fields)?;
+    let ids = broker.groups.get(request.consumer_group).map(|group| group.members.client_ids());
+    let client_ids: Vec<String> = ids.into_iter().flatten().map(str::to_owned).collect();
+    if client_ids.is_empty() {
+        return Err(Refusal::NoMembers(request.consumer_group.into()));
+    }
+    reply.json(&MembersReply { client_ids });
+    Ok(Outcome::Reply)
+}
+
+/// What a consumer that filters by more than tags asks before it starts. (`CheckClientRequestBody`)
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CheckClient {
+    subscription_data: Option<Subscription>,
+}
+
+/// CHECK_CLIENT_CONFIG
+pub fn check<E: Env>(
+    _broker: &mut Broker<E>,
+    call: &Call<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Outcome<E>, Refusal> {
+    let request: CheckClient = json::read(call.body)?;
+    if let Some(subscription) = request.subscription_data
+        && Subscribed::read(subscription)?.filter == Filter::Sql
+    {
+        return Err(Refusal::Sql);
+    }
+    reply.done();
+    Ok(Outcome::Reply)
+}

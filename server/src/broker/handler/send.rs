@@ -1,0 +1,388 @@
+//! Sends (10, 310, 320): one message or a batch of them becomes records of one queue, answered when durable.
+//!
+//! The checks, in Apache's order; the first that fails answers:
+//!
+//! | check | code |
+//! | --- | --- |
+//! | the topic's name cannot be | 29 |
+//! | a topic of the system's own | 16 |
+//! | the topic is unknown and is not created | 17 |
+//! | the topic has no such queue | 29 |
+//! | a retry topic: the group is unknown; consumed too often, or in order | 26; goes to the dead-letter topic |
+//! | a half message | 16 |
+//! | a message for later | 13 |
+//! | body or properties over their bounds | 13 |
+//! | the store does not take it | 14, 2 |
+//!
+//! A topic that a send creates is in the same batch as its first record: both are there after a crash, or none.
+//!
+//! Differences from Apache
+//!  - `WAIT=false` is answered when durable too: there is no faster answer to give.
+//!  - A message with DELAY or a timer is refused, because this broker would deliver it at once. On retry topics it
+//!    is taken and delivered at once: clients put DELAY there by themselves, and losing those would be worse.
+//!  - Half messages are refused as by a broker with `rejectTransactionMessage`.
+//!  - A negative queue id takes the write queues in turn instead of by chance.
+//!
+//! Source: `broker/.../processor/SendMessageProcessor.java`, `AbstractSendMessageProcessor.java`.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use ringmq_engine::env::Env;
+use ringmq_engine::state::QueueRef;
+use ringmq_wire::id;
+use ringmq_wire::name::{self, dead_letter_topic, group_of_retry_topic};
+use ringmq_wire::record::batch::Items;
+use ringmq_wire::record::{Draft, properties, sys_flag, tag};
+use ringmq_wire::request::send::{SendBack, SendReply, SendRequest};
+
+use crate::broker::facts::group_config::GroupConfig;
+use crate::broker::facts::topic_config::{Perm, TopicConfig};
+use crate::broker::limits::{
+    BODY_BYTES_MAX, MESSAGES_PER_BATCH_MAX, PROPERTIES_BYTES_MAX, QUEUES_PER_TOPIC_MAX,
+};
+use crate::broker::outcome::{Now, Outcome};
+use crate::broker::reply::{Refusal, Reply};
+use crate::broker::{Broker, Call, Scratch, group, topic};
+
+/// Properties that the broker writes itself, or that must not be stored: a stored POP_CK would be taken for a
+/// live receipt.
+const REPLACED: [&str; 4] =
+    [properties::POP_CK, properties::MSG_REGION, properties::TRACE_ON, properties::CLUSTER];
+/// Properties that ask for later delivery.
+const TIMERS: [&str; 3] =
+    [properties::TIMER_DELIVER_MS, properties::TIMER_DELAY_SEC, properties::TIMER_DELAY_MS];
+
+/// SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE. Whether it is a batch is said by a field, not by the
+/// code: C++ sends batches as 310.
+pub fn send<E: Env>(
+    broker: &mut Broker<E>,
+    call: &Call<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Outcome<E>, Refusal> {
+    let request = SendRequest::decode(call.head.code, &call.head.fields)?;
+    name::check_topic(request.topic)?;
+    if name::is_send_forbidden(request.topic) {
+        return Err(Refusal::SendForbidden(request.topic.into()));
+    }
+    let mut target = find_target(broker, &request)?;
+    if let Some(group) = group_of_retry_topic(request.topic) {
+        if request.batch {
+            return Err(Refusal::BatchToRetryTopic(group.into()));
+        }
+        redirect_retry(broker, &request, group, call.now, &mut target)?;
+    }
+
+    begin_batch(&mut broker.scratch, &target);
+    let generated_key = if request.batch {
+        add_items(broker, call, &request, &target)?
+    } else {
+        add_single(broker, call, &request, &target)?
+    };
+    let Broker { store, scratch, topics, groups, counters, .. } = &mut *broker;
+    let appended = store.append(&mut scratch.batch).inspect_err(|_| counters.totals.put_failed += 1)?;
+    counters.totals.put += scratch.batch.places().count() as u64;
+    counters.totals.put_bytes += call.body.len() as u64;
+    if let Some(config) = target.new_topic.take() {
+        topics.adopt(config);
+    }
+    if let Some(config) = target.new_group.take() {
+        groups.adopt(config);
+    }
+    let given_key = properties::get(request.properties.as_bytes(), properties::UNIQUE_KEY);
+    write_reply(broker, target.queue_id, given_key.or(generated_key.as_deref()), reply);
+    Ok(Outcome::ReplyWhenDurable(appended.ticket))
+}
+
+/// CONSUMER_SEND_MSG_BACK: refused in words that say what clients then do by themselves, which is to send the
+/// message to the group's retry topic. Nothing is lost by that.
+pub fn send_back<E: Env>(call: &Call<'_>) -> Result<Outcome<E>, Refusal> {
+    let request = SendBack::decode(&call.head.fields)?;
+    Err(Refusal::SendBack(name::retry_topic(request.group)))
+}
+
+/// Where a send goes, and what must be made for it.
+struct Target<'a> {
+    topic: Cow<'a, str>,
+    queue_id: u32,
+    queue: QueueRef,
+    new_topic: Option<TopicConfig>,
+    new_group: Option<GroupConfig>,
+}
+
+fn find_target<'a, E: Env>(broker: &mut Broker<E>, request: &SendRequest<'a>) -> Result<Target<'a>, Refusal> {
+    let turn = broker.counters.totals.put;
+    if broker.topics.get(request.topic).is_none() {
+        let config = new_topic(broker, request)?;
+        let queue_id = choose_queue(&config, request.queue_id, turn)?;
+        let queue = broker.store.queue(request.topic, queue_id.cast_signed());
+        return Ok(Target {
+            topic: Cow::Borrowed(request.topic),
+            queue_id,
+            queue,
+            new_topic: Some(config),
+            new_group: None,
+        });
+    }
+    let Broker { topics, store, .. } = broker;
+    let topic = topics.get_mut(request.topic).expect("it was there a moment ago");
+    let queue_id = choose_queue(&topic.config, request.queue_id, turn)?;
+    let queue = topic.queue(store, queue_id).expect("the chosen queue is one of the topic's");
+    Ok(Target { topic: Cow::Borrowed(request.topic), queue_id, queue, new_topic: None, new_group: None })
+}
+
+/// The queue asked for, or the next in turn.
+fn choose_queue(config: &TopicConfig, queue_id: i32, turn: u64) -> Result<u32, Refusal> {
+    let illegal = || Refusal::SendQueue { topic: (&*config.name).into(), queue_id, queues: config.queues() };
+    match u32::try_from(queue_id) {
+        Ok(queue_id) if queue_id < config.queues() => Ok(queue_id),
+        Ok(_) => Err(illegal()),
+        Err(_) => {
+            let in_turn = turn.checked_rem(u64::from(config.write_queues)).ok_or_else(illegal)?;
+            Ok(u32::try_from(in_turn).expect("a remainder is below its 32-bit divisor"))
+        }
+    }
+}
+
+/// What a topic that is not there is made like: a retry topic by rule, others after their default topic.
+fn new_topic<E: Env>(broker: &Broker<E>, request: &SendRequest<'_>) -> Result<TopicConfig, Refusal> {
+    let unknown = || Refusal::TopicUnknown(request.topic.into());
+    let config = if request.topic.starts_with(name::RETRY_PREFIX) {
+        TopicConfig::new(request.topic, 1, Perm::READ_WRITE)
+    } else {
+        let pattern = &broker.topics.get(request.default_topic).ok_or_else(unknown)?.config;
+        if !pattern.perm.is_inherited() || !broker.settings.auto_create_topic {
+            return Err(unknown());
+        }
+        let wanted = u32::try_from(request.default_topic_queues).unwrap_or(0);
+        let queues = wanted.min(pattern.write_queues).clamp(1, QUEUES_PER_TOPIC_MAX);
+        TopicConfig {
+            multi_tag: pattern.multi_tag,
+            sys_flag: u32::from(request.unit_mode),
+            ..TopicConfig::new(request.topic, queues, pattern.perm.without_inherit())
+        }
+    };
+    broker.topics.check_room(&config)?;
+    Ok(config)
+}
+
+/// A message to a retry topic that was consumed too often goes to the group's dead-letter topic instead; so
+/// does every one of a group that consumes in order, which sends here only to give a message up.
+fn redirect_retry<'a, E: Env>(
+    broker: &mut Broker<E>,
+    request: &SendRequest<'a>,
+    group: &'a str,
+    now: Now,
+    target: &mut Target<'a>,
+) -> Result<(), Refusal> {
+    let (retry_max, orderly) = match broker.groups.get(group) {
+        Some(group) => (group.config.retry_max, group.locks.any_held(now.monotonic)),
+        None => {
+            if !broker.settings.auto_create_group || name::check_group(group).is_err() {
+                return Err(Refusal::GroupUnknown(group.into()));
+            }
+            broker.groups.check_room(group)?;
+            let config = GroupConfig::new(group);
+            let retry_max = config.retry_max;
+            target.new_group = Some(config);
+            (retry_max, false)
+        }
+    };
+    if request.reconsume_times <= request.reconsume_times_max.unwrap_or(retry_max) && !orderly {
+        return Ok(());
+    }
+    let dead_letters = dead_letter_topic(group);
+    target.new_topic = None;
+    target.queue_id = 0;
+    target.queue = broker.store.queue(&dead_letters, 0);
+    if broker.topics.get(&dead_letters).is_none() {
+        let config = TopicConfig::new(&dead_letters, 1, Perm::READ_WRITE);
+        broker.topics.check_room(&config)?;
+        target.new_topic = Some(config);
+    }
+    target.topic = Cow::Owned(dead_letters);
+    Ok(())
+}
+
+/// Begins the batch with what must be made for its records.
+fn begin_batch(scratch: &mut Scratch, target: &Target<'_>) {
+    let Scratch { batch, key, .. } = scratch;
+    batch.clear();
+    if let Some(config) = &target.new_topic {
+        topic::put(batch, key, config);
+    }
+    if let Some(config) = &target.new_group {
+        group::put(batch, key, config);
+    }
+}
+
+/// Adds one message, its properties edited; gives the unique key that it got, if it had none.
+fn add_single<E: Env>(
+    broker: &mut Broker<E>,
+    call: &Call<'_>,
+    request: &SendRequest<'_>,
+    target: &Target<'_>,
+) -> Result<Option<String>, Refusal> {
+    let given = request.properties.as_bytes();
+    let transaction = request.sys_flag & sys_flag::TRANSACTION_MASK;
+    let half = properties::get(given, properties::TRANSACTION_PREPARED);
+    if matches!(transaction, sys_flag::TRANSACTION_PREPARED | sys_flag::TRANSACTION_ROLLBACK)
+        || half.is_some_and(|half| half.eq_ignore_ascii_case("true"))
+    {
+        return Err(Refusal::HalfMessage(broker.identity.broker_name.clone()));
+    }
+    let retried = group_of_retry_topic(request.topic).is_some();
+    if let Some(property) = asks_for_later(given).filter(|_| !retried) {
+        return Err(Refusal::Delay(property));
+    }
+
+    let generated_key = match properties::get(given, properties::UNIQUE_KEY) {
+        Some(_) => None,
+        None => Some(unique_key(broker, call.now)),
+    };
+    let Broker { identity, settings, scratch, .. } = broker;
+    let edited = &mut scratch.properties;
+    edited.clear();
+    let given_up = target.topic.starts_with(name::DEAD_LETTER_PREFIX) && retried;
+    let keep = |name: &str| {
+        !REPLACED.contains(&name)
+            && !name.starts_with(properties::TRANSIENT_PREFIX)
+            && !(given_up && name == properties::DELAY)
+    };
+    properties::copy_if(given, keep, edited);
+    properties::push(properties::MSG_REGION, &identity.region, edited);
+    properties::push(properties::TRACE_ON, if settings.trace_on { "true" } else { "false" }, edited);
+    properties::push(properties::CLUSTER, &identity.cluster, edited);
+    if let Some(key) = &generated_key {
+        properties::push(properties::UNIQUE_KEY, key, edited);
+    }
+    if call.body.len() > BODY_BYTES_MAX || edited.len() > PROPERTIES_BYTES_MAX {
+        return Err(Refusal::MessageTooLarge { body: call.body.len(), properties: edited.len() });
+    }
+    let draft = Draft {
+        flag: request.flag,
+        body: call.body,
+        properties: edited,
+        ..draft(request, target, call.peer, identity.store_host)
+    };
+    scratch.batch.record(target.queue, tag_hash(edited), &draft)?;
+    Ok(generated_key)
+}
+
+/// Adds every message of a batch body, each with its own flag, body and properties as they are; the
+/// properties of the request are not stored, and nothing is added: Go's items have none at all.
+fn add_items<E: Env>(
+    broker: &mut Broker<E>,
+    call: &Call<'_>,
+    request: &SendRequest<'_>,
+    target: &Target<'_>,
+) -> Result<Option<String>, Refusal> {
+    if request.sys_flag & sys_flag::TRANSACTION_MASK != 0 {
+        return Err(Refusal::BatchWith("a batch has no transaction flag"));
+    }
+    if asks_for_later(request.properties.as_bytes()).is_some() {
+        return Err(Refusal::BatchWith("a batch is not delivered later"));
+    }
+    if request.topic.len() > name::TOPIC_BYTES_MAX || call.body.len() > BODY_BYTES_MAX {
+        return Err(Refusal::MessageTooLarge { body: call.body.len(), properties: request.properties.len() });
+    }
+    let common = draft(request, target, call.peer, broker.identity.store_host);
+    let batch = &mut broker.scratch.batch;
+    let mut count = 0;
+    for item in Items::new(call.body) {
+        let item = item?;
+        count += 1;
+        if count > MESSAGES_PER_BATCH_MAX {
+            return Err(Refusal::BatchTooLong);
+        }
+        let draft = Draft { flag: item.flag, body: item.body, properties: item.properties, ..common };
+        batch.record(target.queue, tag_hash(item.properties), &draft)?;
+    }
+    if count == 0 {
+        return Err(Refusal::BatchWith("a batch has at least one message"));
+    }
+    Ok(None)
+}
+
+/// What all records of a send share.
+fn draft<'a>(
+    request: &SendRequest<'_>,
+    target: &'a Target<'_>,
+    born_host: SocketAddr,
+    store_host: SocketAddr,
+) -> Draft<'a> {
+    Draft {
+        topic: &target.topic,
+        queue_id: target.queue_id.cast_signed(),
+        flag: 0,
+        sys_flag: request.sys_flag,
+        born_timestamp_ms: request.born_timestamp_ms,
+        born_host,
+        store_host,
+        reconsume_times: request.reconsume_times,
+        prepared_transaction_offset: 0,
+        body: &[],
+        properties: &[],
+    }
+}
+
+/// The hash that a queue's entry keeps of a record's tag; 0 without one.
+fn tag_hash(encoded: &[u8]) -> i32 {
+    properties::get(encoded, properties::TAGS).map_or(0, tag::hash_code)
+}
+
+/// The property that asks for later delivery, if one does. Delay level 0 is "now".
+fn asks_for_later(encoded: &[u8]) -> Option<&'static str> {
+    let level = properties::get(encoded, properties::DELAY);
+    if level.is_some_and(|level| level.parse::<i32>().is_ok_and(|level| level > 0)) {
+        return Some(properties::DELAY);
+    }
+    TIMERS.into_iter().find(|timer| properties::get(encoded, timer).is_some())
+}
+
+/// A unique key for a message without one, in the form that clients give theirs: 32 hexadecimal digits of
+/// host, something unlike other processes, time and a count. (`MessageClientIDSetter`)
+fn unique_key<E: Env>(broker: &Broker<E>, now: Now) -> String {
+    let mut key = String::new();
+    let host = match broker.identity.store_host.ip() {
+        std::net::IpAddr::V4(ip) => ip.to_bits(),
+        std::net::IpAddr::V6(_) => 0,
+    };
+    // The low halves are wanted: time and count only have to differ from their neighbours.
+    let time = now.wall_ms as u32;
+    let count = broker.counters.totals.put;
+    write!(key, "{host:08X}{:08X}{time:08X}{:08X}", broker.identity.nonce, count as u32)
+        .expect("writing to a string never fails");
+    key
+}
+
+fn write_reply<E: Env>(
+    broker: &mut Broker<E>,
+    queue_id: u32,
+    unique_key: Option<&str>,
+    reply: &mut Reply<'_>,
+) {
+    let Broker { identity, settings, scratch, .. } = broker;
+    let Scratch { batch, text, .. } = scratch;
+    text.clear();
+    let mut first_offset = None;
+    for place in batch.places() {
+        if first_offset.is_some() {
+            text.push(',');
+        }
+        first_offset.get_or_insert(place.queue_offset);
+        id::push(identity.store_host, place.physical_offset.0.cast_signed(), text);
+    }
+    let answer = SendReply {
+        message_id: text,
+        queue_id: queue_id.cast_signed(),
+        queue_offset: first_offset.unwrap_or_default().0.cast_signed(),
+        transaction_id: unique_key,
+        batch_unique_key: None,
+        recall_handle: None,
+        region: Some(&identity.region),
+        trace_on: Some(settings.trace_on),
+    };
+    reply.fields(&answer.fields());
+}

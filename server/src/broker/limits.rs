@@ -1,0 +1,70 @@
+//! Every bound of a shard's broker: its number, its unit, its reason, and what happens at it.
+//!
+//! The error that a client sees at a bound names the thing and the remedy; the texts are made in `reply.rs`.
+//! A bound on bytes of one request is the frame's (`ringmq_wire::frame::FRAME_BYTES_MAX`).
+
+use std::time::Duration;
+
+/// Topics of one shard. At the bound: a new topic is refused. A topic costs about 200 bytes and one fact.
+pub const TOPICS_MAX: usize = 20_000;
+/// Queues of one topic, read or write. At the bound: the definition is refused.
+/// Apache's own `BenchmarkTest` has 1,024.
+pub const QUEUES_PER_TOPIC_MAX: u32 = 4_096;
+/// Consumer groups of one shard. At the bound: a new group is refused.
+pub const GROUPS_MAX: usize = 20_000;
+/// Producer groups that have a connection. At the bound: a heartbeat is refused.
+pub const PRODUCER_GROUPS_MAX: usize = 20_000;
+/// Members of one consumer group. At the bound: the heartbeat of a new member is refused.
+/// Every member learns of every change, so a group costs its members squared when all join at once.
+pub const MEMBERS_PER_GROUP_MAX: usize = 4_096;
+/// Topics that one group subscribes to. At the bound: the heartbeat is refused.
+pub const SUBSCRIPTIONS_PER_GROUP_MAX: usize = 512;
+/// Groups, of producers and consumers together, that one connection is in. At the bound: the heartbeat is refused.
+pub const GROUPS_PER_SESSION_MAX: usize = 1_024;
+/// Bytes of a client id. At the bound: the heartbeat is refused.
+pub const CLIENT_ID_BYTES_MAX: usize = 512;
+/// Queue locks of one group. At the bound: a lock is not granted; the client tries again.
+pub const LOCKS_PER_GROUP_MAX: usize = 16_384;
+/// Queues named in one lock request. At the bound: the request is refused.
+pub const QUEUES_PER_LOCK_MAX: usize = QUEUES_PER_TOPIC_MAX as usize;
+/// Definitions in one list of topics or groups. At the bound: the list is refused.
+pub const DEFINITIONS_PER_LIST_MAX: usize = 1_000;
+
+/// Bytes of a message's body, and of a whole batch (`maxMessageSize`). At the bound: refused as illegal.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a record's properties; the record has 15 bits for them. At the bound: refused as illegal.
+pub const PROPERTIES_BYTES_MAX: usize = 32_767;
+/// Messages of one batch. At the bound: refused as illegal.
+pub const MESSAGES_PER_BATCH_MAX: usize = 65_536;
+
+/// Records in one pull answer (`maxTransferCountOnMessageInMemory`). At the bound: the answer ends.
+pub const PULL_RECORDS_MAX: usize = 32;
+/// Bytes in one pull answer (`maxTransferBytesOnMessageInMemory`). At the bound: the answer ends, but
+/// never before the first record.
+pub const PULL_BYTES_MAX: usize = 256 * 1024;
+/// Entries that one pull examines. At the bound: the answer ends; without a match it is
+/// `PULL_RETRY_IMMEDIATELY` with an offset that has moved on.
+pub const PULL_ENTRIES_MAX: usize = 800;
+
+/// Parked pulls at one queue. At the bound: the pull is refused as busy, which every client repeats after
+/// some seconds; a "nothing new" at once would make it come back at once.
+pub const PARKED_PER_QUEUE_MAX: usize = 4_096;
+/// Parked pulls of one shard. At the bound: as for a queue.
+pub const PARKED_MAX: usize = 262_144;
+/// Longest that a pull stays parked, whatever it asks for: well inside the idle limit of its connection.
+pub const PARK_MAX: Duration = Duration::from_secs(60);
+
+/// A member, or a producer, that sent no heartbeat for so long is forgotten and its connection closed
+/// (`channelExpiredTimeout`).
+pub const MEMBER_EXPIRY: Duration = Duration::from_secs(120);
+/// A connection that sent nothing for so long is closed (`serverChannelMaxIdleTimeSeconds`).
+pub const IDLE_MAX: Duration = Duration::from_secs(120);
+/// A queue lock that was not renewed for so long is free (`rocketmq.broker.rebalance.lockMaxLiveTime`).
+pub const LOCK_EXPIRY: Duration = Duration::from_secs(60);
+/// How often members, connections and locks are looked at for expiry.
+pub const SCAN_EVERY: Duration = Duration::from_secs(10);
+
+const _: () = assert!(PULL_RECORDS_MAX <= PULL_ENTRIES_MAX, "a full answer needs that many entries");
+const _: () = assert!(PARKED_PER_QUEUE_MAX <= PARKED_MAX, "one queue cannot park more than the shard");
+const _: () =
+    assert!(PARK_MAX.as_secs() < IDLE_MAX.as_secs(), "a parked pull must not outlive its connection");
