@@ -4,6 +4,8 @@
 //! A frame whose request code has no reader here fails the test: capturing something new asks for its type.
 
 mod captured;
+mod checks;
+mod mutations;
 
 use std::fmt::Debug;
 

@@ -89,8 +89,8 @@ pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 
 /// The value of `name`. Java's map keeps the last of duplicates, so the last is taken.
 pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
-    let (_, _, value) = pairs(properties).filter(|(_, found, _)| *found == name.as_bytes()).last()?;
-    std::str::from_utf8(value).ok()
+    let values = pairs(properties).filter(|(_, found, _)| *found == name.as_bytes());
+    values.filter_map(|(_, _, value)| std::str::from_utf8(value).ok()).last()
 }
 
 /// Appends the pairs whose name `keep` accepts, byte for byte, each ended.
@@ -176,6 +176,7 @@ mod tests {
     fn get_finds_whole_names_only_and_the_last_of_duplicates() {
         let properties = b"TAG\x01no\x02TAGS\x01one\x02TAGS\x01two\x02XTAGS\x01no\x02";
         assert_eq!(get(properties, "TAGS"), Some("two"));
+        assert_eq!(get(b"TAGS\x01one\x02TAGS\x01\xff\x02", "TAGS"), Some("one"));
         assert_eq!(get(properties, "TAGSX"), None);
         assert_eq!(get(properties, ""), None);
     }
