@@ -314,3 +314,58 @@ impl<S: StableBytes> Network for Ring<S> {
         self.open
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn an_idle_connection_holds_a_slot_and_nothing_else() {
+        let mut ring = Ring::<Box<[u8]>>::new(RingConfig::default()).expect("io_uring works here");
+        let address = ring.listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let mut client = TcpStream::connect(address).expect("the backlog has room");
+        client.write_all(&[7; 100_000]).expect("the socket has room");
+        let mut events = Vec::new();
+        let mut echoed = 0;
+        while echoed < 100_000 || !ring.arm() {
+            ring.turn(&mut events);
+            for event in events.drain(..) {
+                if let Event::Data { conn, buffer } = event {
+                    let mut bytes = ring.bytes(buffer).to_vec();
+                    echoed += bytes.len();
+                    ring.queue(conn, &mut bytes);
+                }
+            }
+        }
+        client.read_exact(&mut [0; 100_000]).expect("the echo");
+        ring.turn(&mut events);
+        let (_, connection) = ring.connections.iter().next().expect("one connection");
+        assert!(connection.outbound.is_none(), "no send buffer");
+        assert_eq!(ring.buffers.lent(), 0, "no receive buffer");
+        let slot = Slots::<Connection<Box<[u8]>>>::SLOT_BYTES;
+        let frames = size_of::<crate::frames::Frames>() + limits::TAIL_KEPT_BYTES_MAX;
+        assert!(slot + frames <= limits::IDLE_CONNECTION_BYTES_MAX, "{slot} + {frames}");
+    }
+
+    #[test]
+    fn answers_are_not_delayed() {
+        let mut ring = Ring::<Box<[u8]>>::new(RingConfig::default()).expect("io_uring works here");
+        let address = ring.listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        ring.connect(address);
+        while ring.open < 2 {
+            ring.turn(&mut Vec::new());
+        }
+        for (_, connection) in ring.connections.iter() {
+            let socket = connection.socket.as_ref().expect("both ends are open").as_raw_fd();
+            let (mut on, mut len): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+            // SAFETY: `on` is writable, and `len` is its size.
+            let result = unsafe {
+                libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw mut on).cast(), &mut len)
+            };
+            assert_eq!((result, on), (0, 1));
+        }
+    }
+}

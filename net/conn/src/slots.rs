@@ -17,11 +17,15 @@ struct Slot<T> {
 }
 
 impl<T> Slots<T> {
+    /// What one slot costs, filled or free.
+    #[cfg(test)]
+    pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>() + size_of::<u32>();
+
     pub(crate) fn new() -> Slots<T> {
         Slots { slots: Vec::new(), free: Vec::new() }
     }
 
-    /// Fills a slot. `None` when all 2^32 are taken.
+    /// Fills a slot.
     pub(crate) fn insert(&mut self, content: T) -> ConnId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = u32::try_from(self.slots.len()).expect("fewer connections than descriptors");

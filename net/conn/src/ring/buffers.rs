@@ -76,6 +76,12 @@ impl Buffers {
         self.lent.push(index);
     }
 
+    /// How many buffers are with us.
+    #[cfg(test)]
+    pub(super) fn lent(&self) -> usize {
+        self.lent.len()
+    }
+
     /// Whether so few buffers are left that a turn had better end.
     pub(super) fn half_are_lent(&self) -> bool {
         self.lent.len() * 2 >= usize::from(self.count)

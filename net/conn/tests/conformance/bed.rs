@@ -90,7 +90,10 @@ pub struct World<B: Bed> {
 
 impl<B: Bed> World<B> {
     pub fn new(owner: Owner, bounds: Bounds) -> World<B> {
-        let mut bed = B::new(bounds);
+        World::on(owner, B::new(bounds))
+    }
+
+    pub fn on(owner: Owner, mut bed: B) -> World<B> {
         let address = bed.listen();
         World {
             bed,

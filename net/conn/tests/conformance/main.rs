@@ -3,6 +3,7 @@
 
 mod bed;
 mod ring_bed;
+mod ring_edges;
 mod sim_bed;
 
 use bed::{Bed, Came, Owner, World, bounds, pattern};

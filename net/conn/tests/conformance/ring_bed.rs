@@ -11,13 +11,18 @@ pub struct RingBed {
     ring: Ring<Box<[u8]>>,
 }
 
+impl RingBed {
+    pub fn with(config: RingConfig) -> RingBed {
+        RingBed { ring: Ring::new(config).expect("io_uring works here") }
+    }
+}
+
 impl Bed for RingBed {
     type Net = Ring<Box<[u8]>>;
     type Client = TcpStream;
 
     fn new(bounds: Bounds) -> Self {
-        let config = RingConfig { bounds, ..RingConfig::default() };
-        RingBed { ring: Ring::new(config).expect("io_uring works here") }
+        RingBed::with(RingConfig { bounds, ..RingConfig::default() })
     }
 
     fn net(&mut self) -> &mut Self::Net {
