@@ -30,7 +30,7 @@ use super::random::Random;
 use super::{Env, LOCK_FILE, OpenHow, TaskClass};
 pub use buffer::GlommioBuffer;
 pub use file::GlommioFile;
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, LANES};
 
 /// How long work of a class may wait for its turn; the executor's hint for choosing among queues.
 const SERVE_LATENCY: Duration = Duration::from_millis(10);
@@ -69,8 +69,10 @@ impl GlommioEnv {
             heartbeat: Rc::new(Heartbeat::new()),
         };
         let env = GlommioEnv { shard: Rc::new(shard) };
-        let heartbeat = env.heartbeat();
-        env.spawn(TaskClass::Serve, async move { heartbeat.beat().await });
+        for lane in 0..LANES {
+            let heartbeat = env.heartbeat();
+            env.spawn(TaskClass::Serve, async move { heartbeat.beat(lane).await });
+        }
         env
     }
 
