@@ -34,6 +34,7 @@ pub mod identity;
 pub mod limits;
 pub mod outcome;
 mod parked_pull;
+pub mod registration;
 mod reply;
 mod session;
 pub mod topic;

@@ -1,0 +1,628 @@
+//! Telling name servers about this broker: what to send to which of them, and when.
+//!
+//! ```text
+//!           retry due               opened             answered
+//! Waiting ────────────▶ Connecting ────────▶ Connected ◀────────┐
+//!    ▲                       │                 │  │ every 30 s, on change
+//!    └──── closed, silent ───┴─────────────────┘  └─▶ call in flight ─┘
+//! ```
+//!
+//! A pure state machine: the loop tells what happened, and takes [`Action`]s until there are none. Each name
+//! server has its own connection and its own state; they know nothing of each other. It registers the ordinary
+//! way, also with a name server in the same process, and works alike with Apache's and ours.
+//!
+//! Invariants
+//!  1. At most one call is in flight to a name server, so changes that come faster than answers are sent as one.
+//!  2. All topics are registered every time: a name server that has restarted needs nothing from before.
+//!  3. After [`Registration::shutdown`] nothing is registered again; what was is taken back (104).
+//!
+//! Not used: the order-topic table in the answer, since clients get it in the route and no rule here looks at it.
+//!
+//! Source: `broker/.../BrokerController.java` (`registerBrokerAll`), `broker/.../out/BrokerOuterAPI.java`.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmq_conn::ConnId;
+use ringmq_wire::code::{RequestCode, response};
+use ringmq_wire::request::registration::{self, BrokerIdentity, RegisterBroker};
+use ringmq_wire::request::topic::{DataVersion, TopicDefinition, TopicTable};
+use ringmq_wire::{Head, HeadFormat, OutHead, Value, json};
+use tracing::{info, warn};
+
+use super::TopicsSnapshot;
+use super::facts::topic_config::TopicConfig;
+use super::identity::Identity;
+use super::outcome::Now;
+
+/// How often everything is registered again (`registerNameServerPeriod`).
+const REGISTER_EVERY: Duration = Duration::from_secs(30);
+/// Longest wait for an answer or for a connection; then the connection is given up.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// First pause after a failure; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause: the period in which name servers expect us anyway.
+const RETRY_MAX: Duration = REGISTER_EVERY;
+/// A master, in RocketMQ's terms: this broker has no slaves.
+const MASTER_ID: i64 = 0;
+
+/// What the loop is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask for a connection, and say which it is ([`Registration::connecting`]).
+    Connect(SocketAddr),
+    /// Send a frame.
+    Send(ConnId, Vec<u8>),
+    /// Close a connection after what was sent.
+    Close(ConnId),
+}
+
+/// One broker's registration with all its name servers. One per shard.
+#[derive(Debug)]
+pub struct Registration {
+    cluster: String,
+    broker: String,
+    address: String,
+    ha_address: String,
+    /// The body of a registration; `None` until the topics are known.
+    topics: Option<Vec<u8>>,
+    links: Vec<Link>,
+    actions: VecDeque<Action>,
+    next_opaque: i32,
+    /// The latest that was heard; deadlines count from it.
+    now: Duration,
+    stopping: bool,
+}
+
+/// One name server.
+#[derive(Debug)]
+struct Link {
+    peer: SocketAddr,
+    state: State,
+    /// Failures since the last answer.
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No connection; one is asked for at `until`.
+    Waiting { until: Duration },
+    /// Asked for; `conn` once the loop has said which.
+    Connecting { conn: Option<ConnId>, since: Duration },
+    /// There; registers at `due`.
+    Connected { conn: ConnId, due: Duration, call: Option<Call>, registered: bool },
+    /// Shut down.
+    Ended,
+}
+
+/// A request in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Call {
+    opaque: i32,
+    since: Duration,
+    unregisters: bool,
+}
+
+impl Registration {
+    /// Of a broker that has told nobody yet.
+    pub fn new(identity: &Identity, name_servers: Vec<SocketAddr>) -> Registration {
+        let address = identity.store_host;
+        // Slaves would replicate from the port after ours; the field is required, though nothing listens there.
+        let ha_address = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
+        let link = |peer| Link { peer, state: State::Waiting { until: Duration::ZERO }, failures: 0 };
+        Registration {
+            cluster: identity.cluster.clone(),
+            broker: identity.broker_name.clone(),
+            address: address.to_string(),
+            ha_address: ha_address.to_string(),
+            topics: None,
+            links: name_servers.into_iter().map(link).collect(),
+            actions: VecDeque::new(),
+            next_opaque: 0,
+            now: Duration::ZERO,
+            stopping: false,
+        }
+    }
+
+    /// What to do next, if anything.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Registration::tick`] has something to do next; monotonic.
+    pub fn next_due(&self) -> Option<Duration> {
+        let due = |link: &Link| match link.state {
+            State::Waiting { until } => Some(until),
+            State::Connecting { since, .. } => Some(since + ANSWER_MAX),
+            State::Connected { call: Some(call), .. } => Some(call.since + ANSWER_MAX),
+            State::Connected { due, .. } => self.topics.is_some().then_some(due),
+            State::Ended => None,
+        };
+        self.links.iter().filter_map(due).min()
+    }
+
+    /// The connection that was asked for is this one.
+    pub fn connecting(&mut self, peer: SocketAddr, conn: ConnId) {
+        let asked = self
+            .links
+            .iter_mut()
+            .find(|link| link.peer == peer && matches!(link.state, State::Connecting { conn: None, .. }));
+        match asked {
+            Some(Link { state: State::Connecting { conn: slot, .. }, .. }) => *slot = Some(conn),
+            // Given up between the action and its execution.
+            _ => self.actions.push_back(Action::Close(conn)),
+        }
+    }
+
+    /// A connection that was asked for is there: register at once.
+    pub fn connected(&mut self, conn: ConnId, now: Now) {
+        self.now = now.monotonic;
+        let Some(index) = self.link_of(conn) else { return };
+        self.links[index].state = State::Connected { conn, due: self.now, call: None, registered: false };
+        self.work();
+    }
+
+    /// A connection ended, or could not be made.
+    pub fn closed(&mut self, conn: ConnId, now: Now) {
+        self.now = now.monotonic;
+        if let Some(index) = self.link_of(conn) {
+            let peer = self.links[index].peer;
+            if !self.stopping {
+                warn!(broker = self.broker, name_server = %peer, "no connection to the name server; trying again");
+            }
+            self.fail(index);
+        }
+    }
+
+    /// A name server said something.
+    pub fn answered(&mut self, conn: ConnId, head: &Head<'_>, _body: &[u8], now: Now) {
+        self.now = now.monotonic;
+        let Some(index) = self.link_of(conn) else { return };
+        let link = &mut self.links[index];
+        let State::Connected { due, call: call @ Some(_), registered, .. } = &mut link.state else { return };
+        let answered = call.filter(|call| head.is_response() && call.opaque == head.opaque);
+        let Some(Call { unregisters, .. }) = answered else { return };
+        *call = None;
+        if unregisters {
+            link.state = State::Ended;
+            self.actions.push_back(Action::Close(conn));
+            return;
+        }
+        if head.code == response::SUCCESS {
+            if !*registered {
+                info!(broker = self.broker, name_server = %link.peer, "registered");
+            }
+            *registered = true;
+            link.failures = 0;
+        } else {
+            let remark = head.remark.unwrap_or_default();
+            warn!(broker = self.broker, name_server = %link.peer, code = head.code, remark, "registration refused");
+            link.failures += 1;
+            *due = self.now + pause(link.failures);
+        }
+        self.work();
+    }
+
+    /// The topics are these now: every name server is told at once.
+    pub fn topics_changed(&mut self, topics: TopicsSnapshot, now: Now) {
+        self.now = now.monotonic;
+        self.topics = Some(register_body(topics));
+        for link in &mut self.links {
+            if let State::Connected { due, .. } = &mut link.state {
+                *due = self.now;
+            }
+        }
+        self.work();
+    }
+
+    /// The clock.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now.monotonic;
+        for index in 0..self.links.len() {
+            let (conn, since) = match self.links[index].state {
+                State::Connecting { conn, since } => (conn, since),
+                State::Connected { conn, call: Some(call), .. } => (Some(conn), call.since),
+                _ => continue,
+            };
+            if self.now >= since + ANSWER_MAX {
+                warn!(broker = self.broker, name_server = %self.links[index].peer, "the name server does not answer");
+                self.actions.extend(conn.map(Action::Close));
+                self.fail(index);
+            }
+        }
+        self.work();
+    }
+
+    /// Takes back what was registered; [`Registration::is_shut_down`] tells when that is done.
+    pub fn shutdown(&mut self, now: Now) {
+        self.now = now.monotonic;
+        self.stopping = true;
+        self.work();
+    }
+
+    /// Whether every name server has been told, or cannot be.
+    pub fn is_shut_down(&self) -> bool {
+        self.links.iter().all(|link| link.state == State::Ended)
+    }
+
+    /// Does what is due on every link.
+    fn work(&mut self) {
+        for index in 0..self.links.len() {
+            match self.links[index].state {
+                State::Ended => {}
+                // A call in flight delays everything else, the end too: it says whether we are registered.
+                State::Connected { call: Some(_), .. } => {}
+                State::Connected { conn, registered: true, .. } if self.stopping => {
+                    self.unregister(index, conn)
+                }
+                State::Connected { conn, .. } | State::Connecting { conn: Some(conn), .. }
+                    if self.stopping =>
+                {
+                    self.links[index].state = State::Ended;
+                    self.actions.push_back(Action::Close(conn));
+                }
+                State::Waiting { .. } | State::Connecting { .. } if self.stopping => {
+                    self.links[index].state = State::Ended;
+                }
+                State::Connected { conn, due, .. } if due <= self.now => self.register(index, conn),
+                State::Waiting { until } if until <= self.now => {
+                    self.links[index].state = State::Connecting { conn: None, since: self.now };
+                    self.actions.push_back(Action::Connect(self.links[index].peer));
+                }
+                State::Waiting { .. } | State::Connecting { .. } | State::Connected { .. } => {}
+            }
+        }
+    }
+
+    fn register(&mut self, index: usize, conn: ConnId) {
+        let Some(topics) = &self.topics else { return };
+        let header = RegisterBroker {
+            broker_name: &self.broker,
+            broker_address: &self.address,
+            cluster_name: &self.cluster,
+            ha_server_address: &self.ha_address,
+            broker_id: MASTER_ID,
+            heartbeat_timeout_ms: None,
+            enable_acting_master: Some(false),
+            compressed: false,
+            body_crc: ringmq_wire::record::body_crc(topics),
+            zone_name: None,
+        };
+        let frame = request(RequestCode::RegisterBroker, self.next_opaque, &header.fields(), topics);
+        self.call(index, conn, frame, false);
+    }
+
+    fn unregister(&mut self, index: usize, conn: ConnId) {
+        let header = BrokerIdentity {
+            broker_name: &self.broker,
+            broker_address: &self.address,
+            cluster_name: &self.cluster,
+            broker_id: MASTER_ID,
+        };
+        let frame = request(RequestCode::UnregisterBroker, self.next_opaque, &header.fields(), &[]);
+        self.call(index, conn, frame, true);
+    }
+
+    fn call(&mut self, index: usize, on: ConnId, frame: Vec<u8>, unregisters: bool) {
+        let State::Connected { due, call, .. } = &mut self.links[index].state else { return };
+        *call = Some(Call { opaque: self.next_opaque, since: self.now, unregisters });
+        *due = self.now + REGISTER_EVERY;
+        self.next_opaque = self.next_opaque.wrapping_add(1);
+        self.actions.push_back(Action::Send(on, frame));
+    }
+
+    fn fail(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        link.failures += 1;
+        link.state = match self.stopping {
+            true => State::Ended,
+            false => State::Waiting { until: self.now + pause(link.failures) },
+        };
+    }
+
+    fn link_of(&self, conn: ConnId) -> Option<usize> {
+        self.links.iter().position(|link| match link.state {
+            State::Connecting { conn: Some(own), .. } | State::Connected { conn: own, .. } => own == conn,
+            _ => false,
+        })
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(RETRY_MAX)
+}
+
+fn request(code: RequestCode, opaque: i32, fields: &[(&str, Value<'_>)], body: &[u8]) -> Vec<u8> {
+    let head =
+        OutHead { format: HeadFormat::Json, code: code.number(), opaque, flag: 0, remark: None, fields };
+    let mut frame = Vec::with_capacity(512 + body.len());
+    head.encode(&mut frame, body.len());
+    frame.extend_from_slice(body);
+    frame
+}
+
+fn register_body(snapshot: TopicsSnapshot) -> Vec<u8> {
+    let data_version = DataVersion {
+        counter: i64::try_from(snapshot.counter).unwrap_or(i64::MAX),
+        state_version: 0,
+        timestamp: snapshot.timestamp_ms,
+    };
+    let topics = snapshot.topics.iter().map(|topic| (topic.name.to_string(), definition(topic))).collect();
+    json::write(&registration::Registration {
+        filter_servers: Vec::new(),
+        topics: TopicTable { data_version, topics, ..TopicTable::default() },
+    })
+}
+
+fn definition(topic: &TopicConfig) -> TopicDefinition {
+    let number = |queues: u32| i32::try_from(queues).unwrap_or(i32::MAX);
+    TopicDefinition {
+        order: topic.ordered,
+        perm: i32::from(topic.perm.0),
+        read_queues: number(topic.read_queues),
+        topic_name: topic.name.to_string(),
+        topic_sys_flag: topic.sys_flag.cast_signed(),
+        write_queues: number(topic.write_queues),
+        ..TopicDefinition::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::broker::facts::topic_config::Perm;
+    use ringmq_wire::HeadScratch;
+    use ringmq_wire::command::FLAG_RESPONSE;
+    use ringmq_wire::frame::{self, Decoded};
+
+    const FIRST: &str = "10.0.0.1:9876";
+    const SECOND: &str = "10.0.0.2:9876";
+
+    /// A broker's registration, and the loop around it: connections get the number of their order.
+    struct Bed {
+        registration: Registration,
+        now: u64,
+        conns: u32,
+        topics: u64,
+    }
+
+    impl Bed {
+        fn new(name_servers: &[&str]) -> Bed {
+            let identity = Identity {
+                cluster: "C".to_owned(),
+                broker_name: "box-0".to_owned(),
+                store_host: "10.0.0.9:10911".parse().unwrap(),
+                region: String::new(),
+                version: String::new(),
+                nonce: 0,
+            };
+            let name_servers = name_servers.iter().map(|text| text.parse().unwrap()).collect();
+            Bed { registration: Registration::new(&identity, name_servers), now: 100, conns: 0, topics: 0 }
+        }
+
+        /// With one name server, connected and registered.
+        fn registered() -> Bed {
+            let mut bed = Bed::new(&[FIRST]);
+            assert_eq!(bed.change_topics(), ["connect 10.0.0.1:9876 as 0"]);
+            assert_eq!(bed.connected(0), ["register on 0: #0 version 1"]);
+            assert_eq!(bed.answer(0, 0, 0), Vec::<String>::new());
+            bed
+        }
+
+        fn at(&self) -> Now {
+            Now { wall_ms: 0, monotonic: Duration::from_secs(self.now) }
+        }
+
+        fn change_topics(&mut self) -> Vec<String> {
+            self.topics += 1;
+            let topics = vec![TopicConfig::new("A", 4, Perm::READ_WRITE), TopicConfig::new("B", 1, Perm(4))];
+            let snapshot = TopicsSnapshot { counter: self.topics, timestamp_ms: 7, topics };
+            self.registration.topics_changed(snapshot, self.at());
+            self.actions()
+        }
+
+        fn tick(&mut self, seconds: u64) -> Vec<String> {
+            self.now += seconds;
+            self.registration.tick(self.at());
+            self.actions()
+        }
+
+        fn connected(&mut self, conn: u32) -> Vec<String> {
+            self.registration.connected(id(conn), self.at());
+            self.actions()
+        }
+
+        fn closed(&mut self, conn: u32) -> Vec<String> {
+            self.registration.closed(id(conn), self.at());
+            self.actions()
+        }
+
+        fn shutdown(&mut self) -> Vec<String> {
+            self.registration.shutdown(self.at());
+            self.actions()
+        }
+
+        fn answer(&mut self, conn: u32, opaque: i32, code: i32) -> Vec<String> {
+            let mut bytes = Vec::new();
+            let flag = FLAG_RESPONSE;
+            OutHead { format: HeadFormat::Json, code, opaque, flag, remark: None, fields: &[] }
+                .encode(&mut bytes, 0);
+            let Ok(Decoded::Frame(frame, _)) = frame::decode(&bytes) else { panic!("a whole frame") };
+            let mut scratch = HeadScratch::default();
+            let head = scratch.decode(frame.format, frame.head).unwrap();
+            self.registration.answered(id(conn), &head, &[], self.at());
+            self.actions()
+        }
+
+        /// Takes all actions, as short texts.
+        fn actions(&mut self) -> Vec<String> {
+            let mut shown = Vec::new();
+            while let Some(action) = self.registration.next_action() {
+                shown.push(match action {
+                    Action::Connect(peer) => {
+                        let conn = self.conns;
+                        self.conns += 1;
+                        self.registration.connecting(peer, id(conn));
+                        format!("connect {peer} as {conn}")
+                    }
+                    Action::Close(conn) => format!("close {}", conn.slot),
+                    Action::Send(conn, bytes) => sent(conn, &bytes),
+                });
+            }
+            shown
+        }
+    }
+
+    fn id(slot: u32) -> ConnId {
+        ConnId { slot, generation: 0 }
+    }
+
+    fn sent(conn: ConnId, bytes: &[u8]) -> String {
+        let Ok(Decoded::Frame(frame, _)) = frame::decode(bytes) else { panic!("a whole frame") };
+        let mut scratch = HeadScratch::default();
+        let head = scratch.decode(frame.format, frame.head).unwrap();
+        let (conn, opaque) = (conn.slot, head.opaque);
+        match RequestCode::from_number(head.code) {
+            Some(RequestCode::RegisterBroker) => {
+                let body = registration::Registration::read(frame.body).unwrap();
+                format!("register on {conn}: #{opaque} version {}", body.topics.data_version.counter)
+            }
+            Some(RequestCode::UnregisterBroker) => format!("unregister on {conn}: #{opaque}"),
+            other => panic!("{other:?} is not ours to send"),
+        }
+    }
+
+    #[test]
+    fn a_registration_is_what_name_servers_expect() {
+        let mut bed = Bed::new(&[FIRST]);
+        bed.change_topics();
+        bed.registration.connected(id(0), bed.at());
+        let Some(Action::Send(_, bytes)) = bed.registration.next_action() else { panic!("a registration") };
+        let Ok(Decoded::Frame(frame, _)) = frame::decode(&bytes) else { panic!("a whole frame") };
+        let mut scratch = HeadScratch::default();
+        let head = scratch.decode(frame.format, frame.head).unwrap();
+        let fields: BTreeMap<&str, &str> = head.fields.iter().collect();
+        let expected = [
+            ("brokerName", "box-0"),
+            ("brokerAddr", "10.0.0.9:10911"),
+            ("clusterName", "C"),
+            ("haServerAddr", "10.0.0.9:10912"),
+            ("brokerId", "0"),
+            ("enableActingMaster", "false"),
+            ("compressed", "false"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(fields.get(name), Some(&value), "{name}");
+        }
+        assert!(RegisterBroker::decode(&head.fields).unwrap().body_is_intact(frame.body));
+        let body = std::str::from_utf8(frame.body).unwrap();
+        let start = r#"{"filterServerList":[],"topicConfigSerializeWrapper":{"dataVersion":{"counter":1,"stateVersion":0,"timestamp":7},"#;
+        assert!(body.starts_with(start), "{body}");
+        let topic = r#""B":{"attributes":{},"order":false,"perm":4,"readQueueNums":1,"topicFilterType":"SINGLE_TAG","topicName":"B","topicSysFlag":0,"writeQueueNums":1}"#;
+        assert!(body.contains(topic), "{body}");
+    }
+
+    #[test]
+    fn it_registers_again_every_thirty_seconds() {
+        let mut bed = Bed::registered();
+        assert_eq!(bed.registration.next_due(), Some(Duration::from_secs(130)));
+        assert!(bed.tick(29).is_empty());
+        assert_eq!(bed.tick(1), ["register on 0: #1 version 1"]);
+    }
+
+    #[test]
+    fn a_change_is_told_at_once_and_changes_during_a_call_are_told_as_one() {
+        let mut bed = Bed::registered();
+        assert_eq!(bed.change_topics(), ["register on 0: #1 version 2"]);
+        assert!(bed.change_topics().is_empty());
+        assert!(bed.change_topics().is_empty());
+        assert_eq!(bed.answer(0, 1, 0), ["register on 0: #2 version 4"]);
+        assert!(bed.answer(0, 2, 0).is_empty());
+    }
+
+    #[test]
+    fn each_name_server_is_told_by_itself() {
+        let mut bed = Bed::new(&[FIRST, SECOND]);
+        assert_eq!(bed.tick(0), ["connect 10.0.0.1:9876 as 0", "connect 10.0.0.2:9876 as 1"]);
+        assert!(bed.connected(1).is_empty(), "nothing to tell before the topics are known");
+        assert_eq!(bed.change_topics(), ["register on 1: #0 version 1"]);
+        assert_eq!(bed.connected(0), ["register on 0: #1 version 1"]);
+    }
+
+    #[test]
+    fn a_lost_connection_is_made_again_after_pauses_that_double() {
+        let mut bed = Bed::registered();
+        assert!(bed.closed(0).is_empty());
+        let mut conn = 0;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(bed.tick(pause - 1).is_empty(), "{pause}");
+            conn += 1;
+            assert_eq!(bed.tick(1), [format!("connect 10.0.0.1:9876 as {conn}")]);
+            bed.closed(conn);
+        }
+        bed.tick(30);
+        assert_eq!(bed.connected(8), ["register on 8: #1 version 1"]);
+        bed.answer(8, 1, 0);
+        bed.closed(8);
+        assert_eq!(bed.tick(1), ["connect 10.0.0.1:9876 as 9"], "an answer ends the doubling");
+    }
+
+    #[test]
+    fn a_name_server_that_does_not_answer_is_given_up() {
+        let mut bed = Bed::registered();
+        assert_eq!(bed.tick(30), ["register on 0: #1 version 1"]);
+        assert!(bed.tick(9).is_empty());
+        assert_eq!(bed.tick(1), ["close 0"]);
+        assert!(bed.closed(0).is_empty(), "its end is no second failure");
+        assert_eq!(bed.tick(1), ["connect 10.0.0.1:9876 as 1"]);
+        assert_eq!(bed.tick(10), ["close 1"], "nor one that does not accept");
+    }
+
+    #[test]
+    fn a_refused_registration_is_repeated_after_a_pause() {
+        let mut bed = Bed::new(&[FIRST]);
+        bed.change_topics();
+        bed.connected(0);
+        assert!(bed.answer(0, 0, 1).is_empty());
+        assert_eq!(bed.tick(1), ["register on 0: #1 version 1"]);
+        assert!(bed.answer(0, 1, 1).is_empty());
+        assert!(bed.tick(1).is_empty());
+        assert_eq!(bed.tick(1), ["register on 0: #2 version 1"]);
+    }
+
+    #[test]
+    fn answers_to_nothing_are_passed_over() {
+        let mut bed = Bed::registered();
+        assert!(bed.answer(0, 0, 0).is_empty());
+        assert!(bed.answer(5, 0, 0).is_empty());
+        assert_eq!(bed.tick(30), ["register on 0: #1 version 1"]);
+        assert!(bed.answer(0, 0, 0).is_empty(), "an old number");
+        assert!(bed.change_topics().is_empty(), "the call is still in flight");
+    }
+
+    #[test]
+    fn shutdown_takes_back_what_was_registered() {
+        let mut bed = Bed::registered();
+        assert_eq!(bed.shutdown(), ["unregister on 0: #1"]);
+        assert!(!bed.registration.is_shut_down());
+        assert_eq!(bed.answer(0, 1, 0), ["close 0"]);
+        assert!(bed.registration.is_shut_down());
+        assert!(bed.closed(0).is_empty() && bed.tick(60).is_empty());
+        assert_eq!(bed.registration.next_due(), None);
+    }
+
+    #[test]
+    fn shutdown_waits_for_a_registration_in_flight() {
+        let mut bed = Bed::new(&[FIRST, SECOND]);
+        bed.change_topics();
+        bed.connected(0);
+        assert_eq!(bed.shutdown(), ["close 1"], "a name server that was not told needs no taking back");
+        assert!(!bed.registration.is_shut_down());
+        assert_eq!(bed.answer(0, 0, 0), ["unregister on 0: #1"]);
+        assert!(bed.closed(0).is_empty());
+        assert!(bed.registration.is_shut_down());
+    }
+}
