@@ -19,7 +19,7 @@ const ALLOCATION_BYTES_PER_INPUT_BYTE: usize = 64;
 static ALLOCATION_BYTES_MAX: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Runs a check with the bound that belongs to its input.
-pub fn run(check: fn(&[u8]), input: &[u8]) {
+pub fn run(check: checks::Check, input: &[u8]) {
     let bound = ALLOCATION_BYTES_FREE + ALLOCATION_BYTES_PER_INPUT_BYTE * input.len();
     ALLOCATION_BYTES_MAX.store(bound, Ordering::Relaxed);
     check(input);

@@ -10,8 +10,11 @@ use ringmq_wire::record::{self, Draft, batch, properties, tag::TagSelection};
 use ringmq_wire::request::{heartbeat, lock, offset, pull, registration, route, send, topic};
 use ringmq_wire::{Fields, Head, HeadFormat, HeadScratch, OutHead, Value, id, json, name};
 
+/// Panics if something does not hold for the input.
+pub type Check = fn(&[u8]);
+
 /// A target's name and its check.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("head_json", head_json),
     ("head_binary", head_binary),
     ("frame", whole_frame),
