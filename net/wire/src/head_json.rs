@@ -445,14 +445,25 @@ pub(crate) fn encode(head: &OutHead<'_>, out: &mut Vec<u8>) {
 
 /// A JSON string with its quotes. Control characters leave as escapes: property strings are full of them.
 fn push_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
+    // Without an early exit this is a few vector instructions, and most strings need no escape.
+    if bytes.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
+        push_escaped(bytes, out);
+    } else {
+        out.extend_from_slice(bytes);
+    }
+    out.push(b'"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut run_start = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
-            continue;
-        }
+    for (at, byte) in bytes.iter().enumerate().filter(|(_, byte)| needs_escape(**byte)) {
         out.extend_from_slice(&bytes[run_start..at]);
         run_start = at + 1;
         match byte {
@@ -469,7 +480,6 @@ fn push_string(text: &str, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&bytes[run_start..]);
-    out.push(b'"');
 }
 
 /// Decimal text, formatted on the stack.

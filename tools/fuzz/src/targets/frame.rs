@@ -1,3 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|input: &[u8]| ringmq_fuzz::run(ringmq_fuzz::checks::whole_frame
-    let mut seeds = vec![("frame", frame.to_vec())];, input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| ringmq_fuzz::run(ringmq_fuzz::checks::whole_frame, input));
