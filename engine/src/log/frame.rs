@@ -405,3 +405,153 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) << 32 | u64::from(u32_at(bytes, at + 4))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: FrameKind, items: u32, payload_bytes: u32) -> Header {
+        Header {
+            kind,
+            store_id: 0x1122_3344_5566_7788,
+            epoch: 1,
+            position: 4096,
+            term: 0,
+            durable: 4096,
+            store_timestamp_ms: 1_700_000_000_000,
+            payload_bytes,
+            items,
+            batches: items,
+            records: 0,
+            previous_crc: 0xdead_beef,
+            crc: 0,
+        }
+    }
+
+    /// The frame of the drawing in `log/mod.rs`.
+    fn example() -> Vec<u8> {
+        let payload = b"\x00\x01kv";
+        let mut frame = vec![0; BLOCK_BYTES];
+        frame[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
+        let crc = crc32fast::hash(payload);
+        let item = Item { len: 4, kind: ItemKind::FactPut, batch_end: true, crc, tag_hash: 0 };
+        encode_around_payload(&mut frame, &header(FrameKind::Batches, 1, 4), &[item]);
+        frame
+    }
+
+    /// Frames with two records and a deleted fact in two batches, and another header field than the example's.
+    fn rich(change: impl FnOnce(&mut Header, &mut [Item; 3])) -> Vec<u8> {
+        let item = |len, kind, batch_end, bytes: &[u8], tag_hash| Item {
+            len,
+            kind,
+            batch_end,
+            crc: crc32fast::hash(bytes),
+            tag_hash,
+        };
+        let mut items = [
+            item(5, ItemKind::Record, false, b"first", -7),
+            item(6, ItemKind::Record, true, b"second", 9),
+            item(3, ItemKind::FactDelete, true, b"key", 0),
+        ];
+        let mut header = Header { batches: 2, records: 2, ..header(FrameKind::Batches, 3, 14) };
+        change(&mut header, &mut items);
+        let mut frame = vec![0; BLOCK_BYTES];
+        frame[HEADER_BYTES..HEADER_BYTES + 14].copy_from_slice(b"firstsecondkey");
+        encode_around_payload(&mut frame, &header, &items);
+        frame
+    }
+
+    #[test]
+    fn the_drawn_frame_is_the_written_one() {
+        let frame = example();
+        let mut lines = 0;
+        for line in include_str!("mod.rs").lines() {
+            let Some((at, hex)) = line.strip_prefix("//! ").and_then(|line| line.split_at_checked(4)) else {
+                continue;
+            };
+            let (Ok(at), Some(hex)) = (usize::from_str_radix(at, 16), hex.strip_prefix("  ")) else {
+                continue;
+            };
+            let bytes: Vec<u8> =
+                hex.split_whitespace().map_while(|byte| u8::from_str_radix(byte, 16).ok()).take(16).collect();
+            assert_eq!(frame[at..at + bytes.len()], bytes, "at {at:04x}");
+            lines += 1;
+        }
+        assert_eq!(lines, 8);
+        assert_eq!(frame[0x94..], vec![0; BLOCK_BYTES - 0x94]);
+    }
+
+    #[test]
+    fn a_written_frame_is_read_back() {
+        let bytes = rich(|_, _| ());
+        let frame = Frame::decode(&bytes).expect("it is whole");
+        assert_eq!((frame.header.frame_bytes(), frame.header.end()), (4096, 8192));
+        let items: Vec<_> = frame.items().map(|(item, at, bytes)| (item.tag_hash, at, bytes)).collect();
+        assert_eq!(items, [(-7, 4224, &b"first"[..]), (9, 4229, b"second"), (0, 4235, b"key")]);
+        assert_eq!(Frame::decode(&example()).expect("it is whole").header.crc, u32_at(&example(), CRC_AT));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found_but_for_the_padding() {
+        let bytes = rich(|_, _| ());
+        let used = HEADER_BYTES + 14 + 3 * ITEM_BYTES;
+        for bit in 0..used * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::decode(&bad).is_err(), "bit {bit}");
+        }
+        let mut padded = bytes;
+        padded[used] ^= 1;
+        assert!(Frame::decode(&padded).is_ok());
+    }
+
+    #[test]
+    fn every_truncation_is_short() {
+        let bytes = rich(|_, _| ());
+        for len in 0..HEADER_BYTES + 14 + 3 * ITEM_BYTES {
+            assert!(matches!(Frame::decode(&bytes[..len]), Err(FrameFault::Short { .. })), "{len} bytes");
+        }
+        assert_eq!(Frame::decode(&[0; 4096]).map(|_| ()), Err(FrameFault::Empty));
+    }
+
+    #[test]
+    fn what_is_never_written_is_refused_even_with_right_checksums() {
+        type Change = fn(&mut Header, &mut [Item; 3]);
+        #[rustfmt::skip]
+        let rows: &[(&str, Change)] = &[
+            ("too few records",       |header, _| header.records = 1),
+            ("too many batches",      |header, _| header.batches = 3),
+            ("no end of the batch",   |_, items| items[2].batch_end = false),
+            ("items in a seal",       |header, _| header.kind = FrameKind::Seal),
+            ("a length too short",    |_, items| items[0].len = 4),
+            ("a length too long",     |_, items| items[0].len = u32::MAX),
+            ("a position in a block", |header, _| header.position = 4097),
+            ("a position too far",    |header, _| header.position = u64::MAX - 4095),
+        ];
+        for (what, change) in rows {
+            let fault = Frame::decode(&rich(change)).map(|_| ());
+            assert!(matches!(fault, Err(FrameFault::Field(_))), "{what}: {fault:?}");
+        }
+        let mut other = example();
+        other[5] = 2;
+        assert_eq!(Frame::decode(&other).map(|_| ()), Err(FrameFault::Version(2)));
+    }
+
+    #[test]
+    fn declared_lengths_beyond_the_limits_are_refused() {
+        let mut huge = example();
+        huge[56..60].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert_eq!(Header::decode(&huge), Err(FrameFault::Field("length")));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(noise in proptest::collection::vec(proptest::num::u8::ANY, 0..300), at in 0..300usize) {
+            let _ = Frame::decode(&noise);
+            let mut frame = rich(|_, _| ());
+            let end = frame.len().min(at + noise.len());
+            frame[at..end].copy_from_slice(&noise[..end - at]);
+            let _ = Frame::decode(&frame);
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! The log: frames, one after the other, in segments of a fixed size. Here is the format; the bytes are made
-//! and read in [`frame`].
+//! and read in [`frame`]; [`dump`] prints any file of it, [`verify`] checks a folder.
 //!
 //! A *physical offset* counts bytes over all segments, headers, directories and padding included: what lies at
 //! physical offset p lies in the file of segment p / segment_bytes, at p mod segment_bytes.
@@ -36,8 +36,8 @@
 //! 0030  00 00 01 8b cf e5 68 00  00 00 00 04 00 00 00 01   2023-11-14 22:13:20, 4 bytes in 1 item
 //! 0040  00 00 00 01 00 00 00 00  de ad be ef 00 00 00 00   of 1 batch, no record, after deadbeef
 //!       …
-//! 0070  00 00 00 00 00 00 00 00  00 00 00 00 @@ @@ @@ @@   crc
-//! 0080  00 01 6b 76 00 00 00 04  01 01 00 00 ## ## ## ##   payload; item: 4 bytes, fact put, batch end, crc
+//! 0070  00 00 00 00 00 00 00 00  00 00 00 00 c0 87 c0 87   crc
+//! 0080  00 01 6b 76 00 00 00 04  01 01 00 00 1f e9 d3 4e   payload; item: 4 bytes, fact put, batch end, crc
 //! 0090  00 00 00 00 00 …                                   no tag hash; zeros up to 4096
 //! ```
 //!
@@ -62,12 +62,15 @@ use crate::store::{AppendError, StoreOptions};
 mod appender;
 mod cache;
 mod chain;
+pub mod dump;
+mod files;
 pub mod frame;
 mod reader;
 mod recovery;
 pub mod segment;
 mod segment_set;
 mod tail;
+pub mod verify;
 
 use cache::TailCache;
 use frame::FrameKind;
