@@ -73,7 +73,10 @@ impl Head<'_> {
     }
 }
 
-/// Reused memory for decoding headers. One per shard.
+/// What a scratch keeps of its memory between headers; one that had to grow beyond lets go of it.
+const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+
+/// Reused memory for decoding headers. One per shard. A header grows it to at most twice its own size.
 #[derive(Debug, Default)]
 pub struct HeadScratch {
     pub(crate) text: String,
@@ -84,6 +87,7 @@ impl HeadScratch {
     /// Decodes a frame's header. The result lives until the next call.
     pub fn decode(&mut self, format: HeadFormat, head: &[u8]) -> Result<Head<'_>, HeadError> {
         self.text.clear();
+        self.text.shrink_to(SCRATCH_BYTES_KEPT);
         self.spans.clear();
         match format {
             HeadFormat::Json => crate::head_json::decode(self, head),
@@ -131,5 +135,72 @@ impl OutHead<'_> {
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         let word = (u32::from(format.byte()) << 24) | head_bytes as u32;
         out[start + 4..start + 8].copy_from_slice(&word.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{self, Decoded};
+    use crate::language;
+
+    const ANSWER: OutHead<'static> = OutHead {
+        format: HeadFormat::Json,
+        code: 0,
+        opaque: -7,
+        flag: FLAG_RESPONSE,
+        remark: None,
+        fields: &[],
+    };
+
+    /// Writes a header behind other bytes and hands it, read again, to `check`.
+    fn back(head: &OutHead<'_>, check: impl FnOnce(HeadFormat, Head<'_>)) {
+        let mut out = vec![1, 2, 3];
+        head.encode(&mut out, 0);
+        let Ok(Decoded::Frame(frame, _)) = frame::decode(&out[3..]) else { panic!("a whole frame is there") };
+        check(frame.format, HeadScratch::default().decode(frame.format, frame.head).unwrap());
+    }
+
+    #[test]
+    fn rule_04_an_answer_has_the_format_asked_for() {
+        for format in [HeadFormat::Json, HeadFormat::Binary] {
+            back(&OutHead { format, ..ANSWER }, |written, _| assert_eq!(written, format));
+        }
+    }
+
+    #[test]
+    fn rule_05_an_answer_has_the_response_bit_and_the_calls_opaque() {
+        for format in [HeadFormat::Json, HeadFormat::Binary] {
+            back(&OutHead { format, ..ANSWER }, |_, head| {
+                assert!(head.is_response() && !head.is_one_way());
+                assert_eq!(head.opaque, -7);
+            });
+        }
+    }
+
+    #[test]
+    fn rule_06_our_version_opens_every_gate_and_our_language_is_known_to_all() {
+        for format in [HeadFormat::Json, HeadFormat::Binary] {
+            back(&OutHead { format, ..ANSWER }, |_, head| {
+                assert_eq!((head.version, head.language), (479, language::JAVA));
+                assert!(i16::try_from(head.version).is_ok());
+            });
+        }
+    }
+
+    #[test]
+    fn rule_20_one_way_is_what_the_bit_says() {
+        for (flag, one_way) in [(0, false), (FLAG_ONE_WAY, true), (FLAG_ONE_WAY | FLAG_RESPONSE, true)] {
+            back(&OutHead { flag, ..ANSWER }, |_, head| assert_eq!(head.is_one_way(), one_way));
+        }
+    }
+
+    #[test]
+    fn a_scratch_lets_go_of_what_a_huge_header_made_it_grow_to() {
+        let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(4 * SCRATCH_BYTES_KEPT));
+        let mut scratch = HeadScratch::default();
+        scratch.decode(HeadFormat::Json, huge.as_bytes()).unwrap();
+        scratch.decode(HeadFormat::Json, b"{}").unwrap();
+        assert!(scratch.text.capacity() <= SCRATCH_BYTES_KEPT);
     }
 }
