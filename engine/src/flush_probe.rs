@@ -46,42 +46,42 @@ async fn probe<E: Env>(env: &E, path: &Path, wanted: FlushHow) -> io::Result<Cho
     let direct_io = file.is_direct();
     file.write_at(Rc::new(env.buffer(BLOCKS * BLOCK_BYTES)), 0).await?;
     file.flush().await?;
-    if wanted == FlushHow::Dsync {
-        file.close().await?;
-        let median = measure_dsync(env, path).await?;
-        return Ok(Choice { flush: wanted, reason: "configured".into(), median, direct_io });
-    }
-    let fdatasync = measure(env, &file, true).await?;
-    file.close().await?;
-    if wanted == FlushHow::Fdatasync {
-        return Ok(Choice { flush: wanted, reason: "configured".into(), median: fdatasync, direct_io });
-    }
-    let dsync = measure_dsync(env, path).await?;
-    Ok(faster(fdatasync, dsync, direct_io))
-}
-
-async fn measure_dsync<E: Env>(env: &E, path: &Path) -> io::Result<Duration> {
-    let file = env.open(path, OpenHow { create_new: false, write: true, sync_writes: true }).await?;
-    let median = measure(env, &file, false).await?;
-    file.close().await?;
-    Ok(median)
-}
-
-/// The median time to make one block durable.
-async fn measure<E: Env>(env: &E, file: &E::File, flush: bool) -> io::Result<Duration> {
-    let block = Rc::new(env.buffer(BLOCK_BYTES));
+    let dsync_file = env.open(path, OpenHow { create_new: false, write: true, sync_writes: true }).await?;
+    let (mut fdatasync, mut dsync) =
+        (Vec::with_capacity(PROBE_FLUSHES_MAX), Vec::with_capacity(PROBE_FLUSHES_MAX));
     let begun = env.monotonic();
-    let mut times = Vec::with_capacity(PROBE_FLUSHES_MAX);
-    while times.is_empty() || (times.len() < PROBE_FLUSHES_MAX && env.monotonic() - begun < PROBE_TIME_MAX) {
-        let before = env.monotonic();
-        file.write_at(block.clone(), ((times.len() % BLOCKS) * BLOCK_BYTES) as u64).await?;
-        if flush {
-            file.flush().await?;
-        }
-        times.push(env.monotonic() - before);
+    // By turns, so that a disturbance of the machine hits both.
+    while fdatasync.is_empty()
+        || (fdatasync.len() < PROBE_FLUSHES_MAX && env.monotonic() - begun < PROBE_TIME_MAX)
+    {
+        let position = ((fdatasync.len() % BLOCKS) * BLOCK_BYTES) as u64;
+        fdatasync.push(measure(env, &file, position, true).await?);
+        dsync.push(measure(env, &dsync_file, position, false).await?);
     }
+    file.close().await?;
+    dsync_file.close().await?;
+    let (fdatasync, dsync) = (median(fdatasync), median(dsync));
+    let configured = |median| Choice { flush: wanted, reason: "configured".into(), median, direct_io };
+    Ok(match wanted {
+        FlushHow::Fdatasync => configured(fdatasync),
+        FlushHow::Dsync => configured(dsync),
+        FlushHow::Probe => faster(fdatasync, dsync, direct_io),
+    })
+}
+
+/// How long it takes to make one block durable.
+async fn measure<E: Env>(env: &E, file: &E::File, position: u64, flush: bool) -> io::Result<Duration> {
+    let before = env.monotonic();
+    file.write_at(Rc::new(env.buffer(BLOCK_BYTES)), position).await?;
+    if flush {
+        file.flush().await?;
+    }
+    Ok(env.monotonic() - before)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    Ok(times[times.len() / 2])
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn faster(fdatasync: Duration, dsync: Duration, direct_io: bool) -> Choice {

@@ -57,9 +57,9 @@ pub const LOCK_ATTEMPTS: usize = 5;
 /// Between two attempts.
 pub const LOCK_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The flush probe ends after this, per way of flushing.
-pub const PROBE_TIME_MAX: Duration = Duration::from_millis(20);
-/// Or after this many flushes.
+/// The flush probe ends after this.
+pub const PROBE_TIME_MAX: Duration = Duration::from_millis(40);
+/// Or after this many flushes, each way.
 pub const PROBE_FLUSHES_MAX: usize = 64;
 
 const _: () = {
