@@ -122,7 +122,7 @@ fn template(messages: &Messages, queue: u16) -> Template {
         ("a", Value::Text("bench-producer")),
         ("b", Value::Text(&messages.topic)),
         ("c", Value::Text("TBW102")),
-        ("d", Value::Int(4)),
+        ("d", Value::Int(messages.queues.into())),
         ("e", Value::Int(queue.into())),
         ("f", Value::Int(0)),
         ("g", Value::Text(WALL_MARK)),

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// `RemotingSysResponseCode.REQUEST_CODE_NOT_SUPPORTED`.
+const NOT_SUPPORTED: i32 = 3;
 /// How long a preparing call may take. The first one may wait for a server that still starts.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Creates a topic of `queues` queues on each of the brokers.
+/// Creates a topic of `queues` queues on each of the brokers. A broker that does not know the request makes the topic
+/// when the first message for it comes.
 pub fn create(brokers: &[SocketAddr], topic: &str, queues: u16) -> Result<(), LoadError> {
     let request = Request::new(17)
         .field("topic", topic)
@@ -23,7 +26,10 @@ pub fn create(brokers: &[SocketAddr], topic: &str, queues: u16) -> Result<(), Lo
         .field("topicFilterType", "SINGLE_TAG")
         .field("topicSysFlag", 0)
         .field("order", false);
-    brokers.iter().try_for_each(|broker| call(*broker, 17, &request).map(drop))
+    brokers.iter().try_for_each(|broker| match call(*broker, 17, &request) {
+        Ok(_) | Err(LoadError::Refused { code: NOT_SUPPORTED, .. }) => Ok(()),
+        Err(error) => Err(error),
+    })
 }
 
 /// The brokers that a name server names for a topic.

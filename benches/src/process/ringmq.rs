@@ -8,6 +8,8 @@ use std::process::Command;
 
 /// Shard i listens on the base port plus so much times i.
 const PORT_STRIDE: u16 = 10;
+/// Most queues of a topic of a run.
+const QUEUES_MAX: u16 = 64;
 
 /// `ringmq serve` with `shards` shards in `folder`, on free ports of loopback, on these cores. `settings` are further
 /// `key=value` pairs.
@@ -36,6 +38,8 @@ pub fn launch(
     set("server.vip", "false".into());
     set("server.namesrv_port", (base + PORT_STRIDE * shards).to_string());
     set("server.shards", shards.to_string());
+    // Topics that are made by their first message may have as many queues as a run asks for.
+    set("topics.default_queues", QUEUES_MAX.to_string());
     for setting in settings {
         command.arg("--set").arg(setting);
     }
