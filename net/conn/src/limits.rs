@@ -50,6 +50,10 @@ pub const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 /// Longest life after the peer's half-close. At the bound: it is closed, whatever is still owed.
 pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(30);
 
+/// Longest time that a connection closed from here is still read from, and what comes thrown away: closed
+/// with bytes unread it would be reset, and a reset can overtake the last answers. At the bound: so be it.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+
 /// Pause after an accept that failed for want of descriptors or memory: such a failure repeats at once
 /// for as long as its cause lasts.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(20);
@@ -92,6 +96,8 @@ pub struct Bounds {
     pub slow_reader_max: Duration,
     /// See [`HALF_CLOSED_MAX`].
     pub half_closed_max: Duration,
+    /// See [`LINGER_MAX`].
+    pub linger_max: Duration,
 }
 
 impl Default for Bounds {
@@ -103,6 +109,7 @@ impl Default for Bounds {
             unsent_bytes_total_max: UNSENT_BYTES_TOTAL_MAX,
             slow_reader_max: SLOW_READER_MAX,
             half_closed_max: HALF_CLOSED_MAX,
+            linger_max: LINGER_MAX,
         }
     }
 }

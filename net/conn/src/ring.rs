@@ -109,6 +109,8 @@ pub struct Ring<S: StableBytes> {
     unsent: usize,
     /// Connections whose peer has half-closed and that have not ended.
     half_closed: usize,
+    /// Connections that are only read from until their peers close, too.
+    lingering: usize,
     idle_outbounds: outbound::Idle<S>,
     clock: Clock,
     completions: Vec<Completion>,
@@ -135,8 +137,9 @@ impl<S: StableBytes> Ring<S> {
             to_end: Vec::new(),
             unsent: 0,
             half_closed: 0,
+            lingering: 0,
             idle_outbounds: outbound::Idle::new(),
-            clock: Clock::new(config.bounds.slow_reader_max.min(config.bounds.half_closed_max)),
+            clock: Clock::new(&config.bounds),
             completions: Vec::new(),
             config,
             counts: RingCounts::default(),

@@ -1,6 +1,7 @@
 //! What a ring takes from its process: descriptors and memory. In a process of its own, and one test at a
 //! time, because limits and counts are the process's.
 
+use ringmq_conn::limits::Bounds;
 use ringmq_conn::ring::{Ring, RingConfig};
 use ringmq_conn::{Event, Network};
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -23,7 +25,7 @@ fn ring() -> (Ring<Box<[u8]>>, SocketAddr) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the backlog has room");
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a socket has a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has a timeout");
     stream
 }
 
@@ -121,6 +123,27 @@ fn a_thousand_connections_leave_no_descriptor_behind() {
     drive(&mut ring, |_, _| descriptors() <= with_ring);
     drop(ring);
     assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_client_that_never_closes_does_not_keep_a_descriptor() {
+    let _alone = alone();
+    let bounds = Bounds { linger_max: Duration::from_millis(8), ..Bounds::default() };
+    let mut ring =
+        Ring::<Box<[u8]>>::new(RingConfig { bounds, ..RingConfig::default() }).expect("io_uring works");
+    let address = ring.listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let client = connect(address);
+    let before = descriptors();
+    let mut events = Vec::new();
+    while ring.connections() < 1 {
+        ring.turn(&mut events);
+    }
+    let [Event::Opened { conn, .. }] = events[..] else { panic!("{events:?}") };
+    ring.close(conn);
+    drive(&mut ring, |ring, _| ring.connections() == 0);
+    assert_eq!(descriptors(), before + 1);
+    drive(&mut ring, |_, _| descriptors() == before);
+    drop(client);
 }
 
 #[test]

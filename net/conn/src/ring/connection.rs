@@ -1,11 +1,11 @@
 //! What a ring knows of one connection.
 //!
-//!                 ┌────────────── finish ──────────────┐
-//!     Connecting ─┴─► Open ── close ──► Closing ── sent ┴─► Ended ── nothing outstanding ──► slot free
-//!                      └───────────── finish ────────────────┘
+//!     Connecting ─► Open ── close ──► Closing ── all is sent ──► Lingering
+//!         │          │                   │                          │ the peer closes, or time is over
+//!         └──────────┴───────────────────┴──── it breaks ───────────┴──► Ended ── nothing outstanding ──► free
 //!
-//! `Closed` is told on the way to `Ended`. The slot and the socket stay until the kernel has completed
-//! everything that it was given.
+//! `Closed` is told on the way into `Lingering` or `Ended`, whichever comes first. The slot and the socket
+//! stay until the kernel has completed everything that it was given.
 
 use super::outbound::Outbound;
 use super::sockets::KernelAddress;
@@ -35,7 +35,7 @@ pub(super) struct Connection<S> {
     pub outstanding: u32,
     /// The tick at which the kernel last took a byte, or took a send.
     pub progress: u32,
-    /// The tick of the half-close.
+    /// The tick of the peer's half-close, or of ours when lingering.
     pub half_closed: u32,
     /// Present while something is unsent.
     pub outbound: Option<Box<Outbound<S>>>,
@@ -47,6 +47,8 @@ pub(super) enum Stage {
     Open,
     /// Ends when everything queued is sent, or at the next turn.
     Closing,
+    /// The owner knows; what still comes is thrown away, until the peer closes too.
+    Lingering,
     /// The owner knows; the kernel is still to let go.
     Ended,
 }
@@ -79,12 +81,21 @@ impl<S> Connection<S> {
     }
 
     pub(super) fn wants_bytes(&self) -> bool {
-        self.stage == Stage::Open && !self.paused && !self.over_mark && !self.peer_done
+        match self.stage {
+            Stage::Open => !self.paused && !self.over_mark && !self.peer_done,
+            Stage::Lingering => true,
+            Stage::Connecting | Stage::Closing | Stage::Ended => false,
+        }
     }
 
     /// Why it ends when the owner closes it.
     pub(super) fn reason_to_close(&self) -> CloseReason {
         if self.peer_done { CloseReason::Peer } else { CloseReason::Local }
+    }
+
+    /// The owner has been told that it is closed.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.stage, Stage::Lingering | Stage::Ended)
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The end of connections, and of the ring.
 //!
-//! A connection ends by `shutdown`, which makes what is outstanding complete, then counts completions down
+//! What is closed in good order lingers: our sending side ends, and what still comes is read and thrown away
+//! until the peer closes too. Then, or when it breaks, it ends by `shutdown`, which makes what is outstanding complete, then counts completions down
 //! and closes the socket. Closing first would let the kernel's next connection take the number while
 //! operations on the old one are still under way.
 
@@ -23,7 +24,7 @@ impl<S: StableBytes> Ring<S> {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let reason = connection.reason_to_close();
         match connection.stage {
-            Stage::Ended | Stage::Closing => {}
+            Stage::Ended | Stage::Lingering | Stage::Closing => {}
             Stage::Connecting => self.give_up(conn, reason),
             Stage::Open if connection.outbound.is_none() => self.give_up(conn, reason),
             Stage::Open => {
@@ -35,7 +36,7 @@ impl<S: StableBytes> Ring<S> {
 
     /// Ends `conn` at the next turn, whatever is queued.
     pub(super) fn give_up(&mut self, conn: ConnId, reason: CloseReason) {
-        if let Some(connection) = self.connections.get_mut(conn).filter(|c| !c.has_ended()) {
+        if let Some(connection) = self.connections.get_mut(conn).filter(|c| !c.is_told()) {
             connection.stage = Stage::Closing;
             self.to_end.push((conn, reason));
         }
@@ -44,14 +45,17 @@ impl<S: StableBytes> Ring<S> {
     pub(super) fn end_those_to_end(&mut self, events: &mut Vec<Event>) {
         let mut planned = std::mem::take(&mut self.to_end);
         for (conn, reason) in planned.drain(..) {
-            self.finish(conn, reason, events);
+            match self.connections.get(conn).map(|connection| connection.stage) {
+                Some(Stage::Lingering) => self.stop_lingering(conn),
+                _ => self.finish(conn, reason, events),
+            }
         }
         self.to_end = planned;
     }
 
-    /// Tells the owner that `conn` is gone and makes the kernel let go of it.
+    /// Tells the owner that `conn` is gone, and lets it linger or makes the kernel let go of it.
     pub(super) fn finish(&mut self, conn: ConnId, reason: CloseReason, events: &mut Vec<Event>) {
-        let Some(connection) = self.connections.get_mut(conn).filter(|c| !c.has_ended()) else { return };
+        let Some(connection) = self.connections.get_mut(conn).filter(|c| !c.is_told()) else { return };
         let connecting = connection.connecting_to.is_some();
         if let Some(outbound) = &mut connection.outbound {
             self.unsent -= outbound.backlog.unsent();
@@ -60,13 +64,34 @@ impl<S: StableBytes> Ring<S> {
         if connection.peer_done {
             self.half_closed -= 1;
         }
+        self.open -= 1;
+        events.push(Event::Closed { conn, reason });
+        match &connection.socket {
+            Some(socket) if reason == CloseReason::Local && !connecting => {
+                sockets::end_sending(socket);
+                connection.stage = Stage::Lingering;
+                connection.half_closed = self.clock.now();
+                self.lingering += 1;
+                self.plan_receive(conn);
+            }
+            _ => self.let_go(conn),
+        }
+    }
+
+    /// The peer has closed, or it has been given the time to.
+    pub(super) fn stop_lingering(&mut self, conn: ConnId) {
+        self.lingering -= 1;
+        self.let_go(conn);
+    }
+
+    /// Makes everything that is outstanding on `conn` complete, so that it can be forgotten.
+    fn let_go(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is forgotten only after this");
+        connection.stage = Stage::Ended;
         if let Some(socket) = &connection.socket {
             sockets::shut_down(socket);
         }
-        connection.stage = Stage::Ended;
-        self.open -= 1;
-        events.push(Event::Closed { conn, reason });
-        if connecting {
+        if connection.connecting_to.is_some() {
             self.cancel(conn, Kind::Connect);
         }
         self.forget_if_quiet(conn);

@@ -68,6 +68,9 @@ impl<S: StableBytes> Ring<S> {
             self.forget_if_quiet(conn);
             return;
         }
+        if connection.stage == Stage::Lingering && completion.result <= 0 {
+            return self.lingered(conn, completion.result);
+        }
         match completion.result {
             count @ 1.. => {
                 let index = completion.buffer().expect("received bytes are in a buffer");
@@ -95,5 +98,13 @@ impl<S: StableBytes> Ring<S> {
             },
         }
         self.plan_receive(conn);
+    }
+
+    /// A lingering connection's receive has ended: for good, or to be started again.
+    fn lingered(&mut self, conn: ConnId, result: i32) {
+        match -result {
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.plan_receive(conn),
+            _ => self.stop_lingering(conn),
+        }
     }
 }

@@ -137,6 +137,12 @@ fn read_address(
     KernelAddress { storage: unsafe { storage.assume_init() }, len }.read()
 }
 
+/// Sends no more: the peer sees the end behind the last byte.
+pub(super) fn end_sending(socket: &OwnedFd) {
+    // SAFETY: no memory is passed. An error says that the connection has gone already.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
+}
+
 /// Ends both directions: what is in flight on the socket completes.
 pub(super) fn shut_down(socket: &OwnedFd) {
     // SAFETY: no memory is passed. An error says that the connection has gone already.

@@ -6,12 +6,12 @@
 use super::Ring;
 use super::connection::Stage;
 use super::user_data::Kind;
-use crate::limits::ACCEPT_BACK_OFF;
+use crate::limits::{ACCEPT_BACK_OFF, Bounds};
 use crate::network::{CloseReason, StableBytes};
 use io_uring::{opcode, types};
 use std::time::Duration;
 
-/// Ticks in the shorter of the two patiences: what is measured is late by at most a quarter.
+/// Ticks in the shortest patience: what is measured is late by at most a quarter.
 const TICKS_PER_PATIENCE: u32 = 4;
 
 pub(super) struct Clock {
@@ -24,8 +24,9 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock that is fine enough for `patience`.
-    pub(super) fn new(patience: Duration) -> Clock {
+    /// A clock that is fine enough for all patiences.
+    pub(super) fn new(bounds: &Bounds) -> Clock {
+        let patience = bounds.slow_reader_max.min(bounds.half_closed_max).min(bounds.linger_max);
         let length = (patience / TICKS_PER_PATIENCE).max(Duration::from_millis(1));
         Clock {
             ticks: 0,
@@ -68,27 +69,29 @@ impl<S: StableBytes> Ring<S> {
     }
 
     fn wants_tick(&self) -> bool {
-        !self.clock.running && (self.unsent > 0 || self.half_closed > 0)
+        !self.clock.running && (self.unsent > 0 || self.half_closed > 0 || self.lingering > 0)
     }
 
-    /// Looks for connections that have been slow for too long.
+    /// Looks for connections that have been slow, half-closed or lingering for too long.
     pub(super) fn tick(&mut self) {
         self.clock.ticks = self.clock.ticks.wrapping_add(1);
         self.clock.running = false;
+        let bounds = &self.config.bounds;
         for (conn, connection) in self.connections.iter() {
+            let half_closed_over = |patience| self.clock.is_over(connection.half_closed, patience);
             let sending = connection.outbound.as_ref().is_some_and(|outbound| outbound.sending);
-            let connected = matches!(connection.stage, Stage::Open | Stage::Closing);
-            if !connected {
-                continue;
-            }
-            if sending && self.clock.is_over(connection.progress, self.config.bounds.slow_reader_max) {
-                self.counts.slow_readers += 1;
-                self.to_end.push((conn, CloseReason::SlowReader));
-            } else if connection.peer_done
-                && self.clock.is_over(connection.half_closed, self.config.bounds.half_closed_max)
-            {
-                self.to_end.push((conn, CloseReason::Peer));
-            }
+            let reason = match connection.stage {
+                Stage::Connecting | Stage::Ended => continue,
+                Stage::Lingering if half_closed_over(bounds.linger_max) => CloseReason::Local,
+                Stage::Lingering => continue,
+                _ if sending && self.clock.is_over(connection.progress, bounds.slow_reader_max) => {
+                    self.counts.slow_readers += 1;
+                    CloseReason::SlowReader
+                }
+                _ if connection.peer_done && half_closed_over(bounds.half_closed_max) => CloseReason::Peer,
+                _ => continue,
+            };
+            self.to_end.push((conn, reason));
         }
     }
 }

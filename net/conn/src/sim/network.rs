@@ -31,6 +31,8 @@ pub struct SimNetwork<S: StableBytes> {
     unsent: usize,
     /// When it will next look at its clock.
     look_at: Option<Duration>,
+    /// Ends that are only read from until their peers close too, or until then.
+    lingering: BTreeMap<EndId, Duration>,
 }
 
 struct Connection<S> {
@@ -111,6 +113,7 @@ impl<S: StableBytes> SimNetwork<S> {
             to_end: Vec::new(),
             unsent: 0,
             look_at: None,
+            lingering: BTreeMap::new(),
         }
     }
 
@@ -168,8 +171,9 @@ impl<S: StableBytes> SimNetwork<S> {
             self.to_hear = ends.split_off(ends.len() - later);
         }
         for end in ends {
-            if let Some(conn) = self.by_end.get(&end).copied() {
-                self.hear_one(conn, end, events);
+            match self.by_end.get(&end).copied() {
+                Some(conn) => self.hear_one(conn, end, events),
+                None => self.linger(end),
             }
         }
     }
@@ -199,6 +203,25 @@ impl<S: StableBytes> SimNetwork<S> {
             }
             _ => {}
         }
+    }
+
+    /// Throws away what still comes for a closed connection, and lets go of it when its peer has closed.
+    fn linger(&mut self, end: EndId) {
+        if !self.lingering.contains_key(&end) {
+            return;
+        }
+        let over = self.net.with(|world| {
+            while world.read(end, usize::MAX).is_some() {}
+            world.end_of(end)
+        });
+        if over.is_some() {
+            self.stop_lingering(end);
+        }
+    }
+
+    fn stop_lingering(&mut self, end: EndId) {
+        self.lingering.remove(&end);
+        self.net.with(|world| world.close(end));
     }
 
     /// Whether a connection that we asked for has been made, as far as it was still open.
@@ -296,7 +319,10 @@ impl<S: StableBytes> SimNetwork<S> {
         for (_, reason, conn) in over {
             self.finish(conn, reason, events);
         }
-        let next = later.iter().map(|(at, _, _)| *at).min();
+        let lingered: Vec<EndId> =
+            self.lingering.iter().filter(|(_, until)| **until <= now).map(|(end, _)| *end).collect();
+        lingered.into_iter().for_each(|end| self.stop_lingering(end));
+        let next = later.iter().map(|(at, _, _)| *at).chain(self.lingering.values().copied()).min();
         if let Some(at) = next.filter(|at| self.look_at.is_none_or(|planned| planned <= now || *at < planned))
         {
             self.look_at = Some(at);
@@ -340,10 +366,17 @@ impl<S: StableBytes> SimNetwork<S> {
         let end = connection.end;
         self.unsent -= connection.backlog.unsent();
         self.by_end.remove(&end);
-        self.net.with(|world| match reason {
-            CloseReason::Local | CloseReason::Peer => world.close(end),
-            CloseReason::SlowReader | CloseReason::ConnectFailed | CloseReason::Os(_) => world.reset(end),
-        });
+        match reason {
+            CloseReason::Local if connection.stage != Stage::Connecting => {
+                self.net.with(|world| world.half_close(end));
+                self.lingering.insert(end, self.net.now() + self.bounds.linger_max);
+                self.to_hear.push(end);
+            }
+            CloseReason::Local | CloseReason::Peer => self.net.with(|world| world.close(end)),
+            CloseReason::SlowReader | CloseReason::ConnectFailed | CloseReason::Os(_) => {
+                self.net.with(|world| world.reset(end));
+            }
+        }
         events.push(Event::Closed { conn, reason });
     }
 
@@ -477,7 +510,7 @@ impl<S: StableBytes> Drop for SimNetwork<S> {
     fn drop(&mut self) {
         self.net.with(|world| {
             world.stop_listening(self.number);
-            self.by_end.keys().for_each(|end| world.reset(*end));
+            self.by_end.keys().chain(self.lingering.keys()).for_each(|end| world.reset(*end));
         });
     }
 }

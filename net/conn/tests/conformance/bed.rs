@@ -36,8 +36,8 @@ pub trait Bed {
 
 /// A client's end of a connection; never waits.
 pub trait Client {
-    /// Hands over as many bytes as go now.
-    fn send(&mut self, bytes: &[u8]) -> usize;
+    /// Hands over as many bytes as go now; `None` if the other side takes no more, ever.
+    fn send(&mut self, bytes: &[u8]) -> Option<usize>;
     /// Appends what has come.
     fn take(&mut self, into: &mut Vec<u8>) -> Came;
     fn half_close(&mut self);
@@ -61,6 +61,8 @@ pub struct Side<C> {
     pub unsent: Vec<u8>,
     pub received: Vec<u8>,
     pub end: Option<Came>,
+    /// The other side did not take everything.
+    pub send_failed: bool,
     pub reading: bool,
     pub half_close_when_sent: bool,
 }
@@ -121,6 +123,7 @@ impl<B: Bed> World<B> {
             unsent: Vec::new(),
             received: Vec::new(),
             end: None,
+            send_failed: false,
             reading: true,
             half_close_when_sent: false,
         });
@@ -225,8 +228,13 @@ impl<C: Client> Side<C> {
     fn look(&mut self) {
         let Some(client) = &mut self.client else { return };
         if !self.unsent.is_empty() {
-            let sent = client.send(&self.unsent);
-            self.unsent.drain(..sent);
+            match client.send(&self.unsent) {
+                Some(sent) => drop(self.unsent.drain(..sent)),
+                None => {
+                    self.send_failed = true;
+                    self.unsent.clear();
+                }
+            }
         }
         if self.unsent.is_empty() && self.half_close_when_sent {
             self.half_close_when_sent = false;

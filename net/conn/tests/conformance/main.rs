@@ -1,6 +1,7 @@
 //! What every network promises, asked of each: the same stories told on the ring, over loopback sockets,
 //! and on its simulated twin.
 
+mod anything;
 mod bed;
 mod ring_bed;
 mod ring_edges;
@@ -8,6 +9,7 @@ mod sim_bed;
 
 use bed::{Bed, Came, Owner, World, bounds, pattern};
 use ringmq_conn::limits::Bounds;
+use ringmq_conn::ring::RingConfig;
 use ringmq_conn::{CloseReason, Network};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ stories![
     answers_owed_at_a_half_close_are_sent_first,
     a_half_closed_connection_is_not_kept_for_ever,
     close_sends_what_is_queued_and_then_ends,
+    the_last_answer_reaches_a_client_that_is_still_sending,
     close_with_nothing_queued_ends_at_the_next_turn,
     a_peer_that_resets_while_answers_fly_is_closed,
     calls_that_name_a_closed_connection_do_nothing,
@@ -49,6 +52,30 @@ stories![
     after_stop_accepting_nobody_new_comes_in,
     what_is_planned_refuses_sleep,
 ];
+
+#[test]
+fn anything_in_any_order_on_the_ring() {
+    for seed in 0..30 {
+        println!("seed {seed}");
+        anything::anything(ring_bed::RingBed::new(bounds()), seed);
+        let tiny = RingConfig {
+            submissions: 2,
+            completions: 4,
+            recv_buffers: 4,
+            recv_buffer_bytes: 512,
+            bounds: Bounds { unsent_bytes_mark: 1000, ..bounds() },
+        };
+        anything::anything(ring_bed::RingBed::with(tiny), seed);
+    }
+}
+
+#[test]
+fn anything_in_any_order_in_the_simulation() {
+    for seed in 0..50 {
+        println!("seed {seed}");
+        anything::anything(sim_bed::SimBed::under(seed), seed);
+    }
+}
 
 fn world<B: Bed>(owner: Owner) -> World<B> {
     World::new(owner, bounds())
@@ -103,6 +130,23 @@ fn close_sends_what_is_queued_and_then_ends<B: Bed>() {
     world.until("the end", |world| world.sides[client].end == Some(Came::End));
     assert!(world.sides[client].received == answer);
     world.until("closed", |world| world.reason(conn) == Some(CloseReason::Local));
+}
+
+fn the_last_answer_reaches_a_client_that_is_still_sending<B: Bed>() {
+    let mut world = world::<B>(Owner::Silent);
+    let (client, conn) = world.open();
+    world.net().pause(conn);
+    world.settle();
+    world.sides[client].unsent = pattern(8 * 1024 * 1024);
+    world.step();
+    world.queue(conn, b"last answer");
+    world.net().close(conn);
+    world.until("closed", |world| world.reason(conn) == Some(CloseReason::Local));
+    world.until("the end", |world| world.sides[client].end.is_some());
+    assert_eq!(world.sides[client].end, Some(Came::End), "what it sent did not make a reset of the close");
+    assert_eq!(world.sides[client].received, b"last answer");
+    world.until("everything sent", |world| world.sides[client].unsent.is_empty());
+    assert!(!world.sides[client].send_failed);
 }
 
 fn close_with_nothing_queued_ends_at_the_next_turn<B: Bed>() {

@@ -1,11 +1,12 @@
 //! The simulated network under test, with clients beside it.
 
-use crate::bed::{Bed, Came, Client, Side};
+use crate::bed::{Bed, Came, Client, Side, bounds};
 use ringmq_conn::limits::Bounds;
 use ringmq_conn::sim::{self, Faults, SimNet, SimNetwork, SimPeer};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub struct SimBed {
     net: SimNet,
@@ -27,17 +28,34 @@ pub fn for_some_seeds(story: fn()) {
     }
 }
 
+impl SimBed {
+    /// Faults of `seed`, short of cuts and refusals: every story can still end well.
+    pub fn under(seed: u64) -> SimBed {
+        let faults = Faults { cut_chance: 0, refuse_chance: 0, ..Faults::mix(seed) };
+        let faults = Faults {
+            segment_bytes_max: faults.segment_bytes_max.max(1000),
+            window_bytes: faults.window_bytes.max(4000),
+            stall_max: faults.stall_max.min(Duration::from_secs(1)),
+            ..faults
+        };
+        SimBed::on(SimNet::new(seed, faults), bounds())
+    }
+
+    fn on(net: SimNet, bounds: Bounds) -> SimBed {
+        let called = Rc::new(Cell::new(false));
+        let call = called.clone();
+        let network = net.network(bounds, Rc::new(move || call.set(true)));
+        SimBed { net, network, called }
+    }
+}
+
 impl Bed for SimBed {
     type Net = SimNetwork<Box<[u8]>>;
     type Client = SimPeer;
 
     fn new(bounds: Bounds) -> Self {
         let faults = Faults { partial_turn_chance: 300, ..Faults::none() };
-        let net = SimNet::new(SEED.get(), faults);
-        let called = Rc::new(Cell::new(false));
-        let call = called.clone();
-        let network = net.network(bounds, Rc::new(move || call.set(true)));
-        SimBed { net, network, called }
+        SimBed::on(SimNet::new(SEED.get(), faults), bounds)
     }
 
     fn net(&mut self) -> &mut Self::Net {
@@ -67,8 +85,8 @@ impl Bed for SimBed {
 }
 
 impl Client for SimPeer {
-    fn send(&mut self, bytes: &[u8]) -> usize {
-        SimPeer::send(self, bytes)
+    fn send(&mut self, bytes: &[u8]) -> Option<usize> {
+        Some(SimPeer::send(self, bytes))
     }
 
     fn take(&mut self, into: &mut Vec<u8>) -> Came {
