@@ -12,6 +12,9 @@ use crate::reading::{PATIENCE, keys, number, only, read_at_least, read_exactly, 
 /// Far below the 20 s of a client's own rebalance timer, so that only code 40 can be the reason.
 const REBALANCE: Duration = Duration::from_secs(8);
 
+/// Threads that a client program gives its listener.
+const LISTENERS: usize = 4;
+
 #[test]
 fn queues_are_shared_anew_when_members_join_leave_and_die() {
     for site in Site::all() {
@@ -190,10 +193,14 @@ fn a_group_goes_on_where_it_was_when_it_comes_back() {
                 reader.order(round, json!({"do": "consume", "topic": "Back", "group": group}));
             }
             for reader in &mut readers {
-                let messages = read_at_least(reader, round, 20);
-                let all_of_this_round =
-                    messages.iter().all(|message| text(message, "keys").starts_with(round));
-                assert!(all_of_this_round, "{}: {:?}", reader.kind().label(), keys(&messages));
+                let (mut fresh, mut repeated) = (0, 0);
+                while fresh < 20 {
+                    let message = read_at_least(reader, round, 1).remove(0);
+                    let is_fresh = text(&message, "keys").starts_with(round);
+                    *(if is_fresh { &mut fresh } else { &mut repeated }) += 1;
+                }
+                // Reported by a listener that had not returned yet when the client was shut down.
+                assert!(repeated <= LISTENERS, "{}: {repeated} came again", reader.kind().label());
                 reader.finish(round, PATIENCE);
             }
         }

@@ -29,6 +29,7 @@ import (
 type order struct {
 	ID       string `json:"id"`
 	Do       string `json:"do"`
+	Instance string `json:"instance"`
 	Namesrv  string `json:"namesrv"`
 	Group    string `json:"group"`
 	Topic    string `json:"topic"`
@@ -78,7 +79,7 @@ func main() {
 			continue
 		}
 		if o.Group == "" {
-			o.Group = "compat-" + o.ID
+			o.Group = "compat"
 		}
 		if o.Prefix == "" {
 			o.Prefix = o.ID
@@ -121,7 +122,7 @@ func send(o *order) error {
 	options := []producer.Option{
 		producer.WithNameServer(primitive.NamesrvAddr{o.Namesrv}),
 		producer.WithGroupName(o.Group),
-		producer.WithInstanceName(o.ID),
+		producer.WithInstanceName(o.Instance),
 		producer.WithRetry(0),
 		producer.WithSendMsgTimeout(10 * time.Second),
 	}
@@ -233,7 +234,7 @@ func consume(o *order) error {
 	c, err := rocketmq.NewPushConsumer(
 		consumer.WithNameServer(primitive.NamesrvAddr{o.Namesrv}),
 		consumer.WithGroupName(o.Group),
-		consumer.WithInstance(o.ID),
+		consumer.WithInstance(o.Instance),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithConsumerOrder(o.Orderly),
 	)

@@ -84,6 +84,8 @@ impl Client {
     /// Gives an order. `id` is not used again.
     pub fn order(&mut self, id: &str, mut order: Value) {
         order["id"] = id.into();
+        // Part of the client id, which must differ between processes of one group.
+        order["instance"] = format!("{id}-{}", self.process.id()).into();
         order["namesrv"] = self.name_server.clone().into();
         self.process.tell(&order.to_string());
     }

@@ -69,9 +69,9 @@ def message(order, i):
 
 
 def send(order):
-    producer = Producer(order.get("group", "compat-" + order.id), timeout=10000)
+    producer = Producer(order.get("group", "compat"), timeout=10000)
     producer.set_namesrv_addr(order.get("namesrv"))
-    dll.SetProducerInstanceName(producer._handle, order.id.encode())
+    dll.SetProducerInstanceName(producer._handle, order.get("instance").encode())
     producer.start()
     way, count = order.get("way", "sync"), order.get("count", 1)
     if way == "batch":
@@ -130,7 +130,7 @@ def sent(order, i, result):
 def consume(order):
     consumer = PushConsumer(order.get("group"), orderly=order.get("orderly", False))
     consumer.set_namesrv_addr(order.get("namesrv"))
-    consumer.set_instance_name(order.id)
+    consumer.set_instance_name(order.get("instance"))
     consumer.set_thread_count(4)
 
     def received(got):

@@ -18,7 +18,7 @@ final class LiteReader {
     static void run(Order order) throws Exception {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(order.text("group"));
         consumer.setNamesrvAddr(order.text("namesrv"));
-        consumer.setInstanceName(order.id);
+        consumer.setInstanceName(order.text("instance"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         String topic = order.text("topic");
         boolean assign = order.flag("assign");

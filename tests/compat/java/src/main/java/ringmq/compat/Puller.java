@@ -62,9 +62,9 @@ final class Puller {
     }
 
     private static void with(Order order, Question question) throws Exception {
-        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(order.text("group", "compat-" + order.id));
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(order.text("group", "compat"));
         consumer.setNamesrvAddr(order.text("namesrv"));
-        consumer.setInstanceName(order.id);
+        consumer.setInstanceName(order.text("instance"));
         consumer.start();
         try {
             question.ask(consumer);

@@ -19,7 +19,7 @@ final class PushReader {
     static void run(Order order) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(order.text("group"));
         consumer.setNamesrvAddr(order.text("namesrv"));
-        consumer.setInstanceName(order.id);
+        consumer.setInstanceName(order.text("instance"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setConsumeMessageBatchMaxSize(1);
         consumer.setConsumeThreadMin(4);

@@ -18,9 +18,9 @@ import org.apache.rocketmq.common.message.MessageQueue;
  */
 final class Sender {
     static void run(Order order) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(order.text("group", "compat-" + order.id));
+        DefaultMQProducer producer = new DefaultMQProducer(order.text("group", "compat"));
         producer.setNamesrvAddr(order.text("namesrv"));
-        producer.setInstanceName(order.id);
+        producer.setInstanceName(order.text("instance"));
         producer.setSendMsgTimeout(order.number("timeout_ms", 10000));
         producer.setRetryTimesWhenSendFailed(0);
         producer.setRetryTimesWhenSendAsyncFailed(0);
