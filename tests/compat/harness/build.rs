@@ -61,7 +61,7 @@ pub fn java(release: &str) -> String {
 pub fn go() -> PathBuf {
     let out = built().join("go-client");
     let mut go = Command::new("go");
-    go.current_dir(sources("go")).args(["build", "-o"]).arg(&out).arg(".");
+    go.current_dir(sources("go")).args(["build", "-buildvcs=false", "-o"]).arg(&out).arg(".");
     run("go build", &mut go, PATIENCE);
     out
 }
