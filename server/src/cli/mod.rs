@@ -1,1 +1,147 @@
-//! The command line.
+//! The command line: what can be asked of `ringmq`.
+//!
+//! Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (flags or settings). Answers go to stdout, talk goes
+//! to stderr; colours only on a terminal.
+//!
+//! [`serve`] turns flags into settings and starts; [`banner`] says what came up; [`errors`] says what did not, and
+//! the remedy; [`log_files`] looks into log files; [`paint`] knows colours.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod banner;
+pub mod errors;
+pub mod log_files;
+pub mod paint;
+pub mod serve;
+
+use paint::Paint;
+
+/// It failed.
+const FAILED: u8 = 1;
+/// It was asked wrongly.
+const MISUSED: u8 = 2;
+
+/// A message broker and name server that speaks RocketMQ's protocol.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringmq",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        ringmq serve                          broker and name server on this machine\n  \
+        ringmq config init > ringmq.toml      all settings, explained\n  \
+        ringmq serve --help                   flags, and how settings combine"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker, a name server, or both.
+    Serve(Box<serve::ServeArgs>),
+    /// Print settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look into log files; the server need not be running.
+    #[command(subcommand)]
+    Log(log_files::LogCommand),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  ringmq completions bash > /etc/bash_completion.d/ringmq")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version, and the protocol that it speaks.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print a file with every setting, its default and its meaning.
+    #[command(
+        after_help = "Example:\n  ringmq config init > ringmq.toml && ringmq serve --config ringmq.toml"
+    )]
+    Init,
+    /// Print the values that `serve` would use with the same flags, and where each comes from.
+    #[command(after_help = "Example:\n  RINGMQ_LOG_FLUSH=async ringmq config show --port 20911")]
+    Show(Box<serve::ServeArgs>),
+}
+
+/// Does what the command line asks.
+pub fn run() -> ExitCode {
+    // Clap answers --help and mistakes itself, with exit code 0 or 2.
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Config(ConfigCommand::Init) => print(&crate::config::commented_defaults()),
+        Command::Config(ConfigCommand::Show(args)) => match args.load() {
+            Ok(loaded) => print(&loaded.show()),
+            Err(error) => {
+                eprint!("{}", errors::render(&error.into(), Paint::of_stderr()));
+                ExitCode::from(MISUSED)
+            }
+        },
+        Command::Log(command) => log_files::run(&command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringmq", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Command::Version => print(&version()),
+    }
+}
+
+/// Prints an answer. A reader that has gone away (`| head`) is no failure worth a message.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+fn version() -> String {
+    format!(
+        "ringmq {}\nspeaks the remoting protocol of RocketMQ 5.3.3 (version {})\n{} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        ringmq_wire::command::VERSION,
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no explanation", command.get_name());
+            for argument in command.get_arguments() {
+                let explained = argument.get_help().is_some();
+                assert!(explained, "{} of {} has no explanation", argument.get_id(), command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn completions_exist_for_every_shell() {
+        for shell in <clap_complete::Shell as clap::ValueEnum>::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "ringmq", &mut script);
+            assert!(String::from_utf8(script).unwrap().contains("serve"), "{shell}");
+        }
+    }
+}
