@@ -50,6 +50,8 @@ enum Command {
     /// Look into log files; the server need not be running.
     #[command(subcommand)]
     Log(log_files::LogCommand),
+    /// Measure latency: of this broker, of Apache's, of the disk under them.
+    Bench(Box<ringmq_bench::commands::Bench>),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  ringmq completions bash > /etc/bash_completion.d/ringmq")]
     Completions {
@@ -86,6 +88,7 @@ pub fn run() -> ExitCode {
             }
         },
         Command::Log(command) => log_files::run(&command),
+        Command::Bench(bench) => bench.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ringmq", &mut script);
