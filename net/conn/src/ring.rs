@@ -1,7 +1,7 @@
 //! The network on io_uring: one ring, one thread, any number of connections.
 //!
-//!     turn ─► give receive buffers back ─► end what is to end ─┬─► receives, sends, accepts ─► enter ─► completions ─┐
-//!                                                              └──────── while the kernel has more work ─────────────┘
+//!     turn ─► give receive buffers back ─┬─► end what is to end ─► receives, sends, accepts ─► enter ─┐
+//!                                        └──── while the kernel has more work ◄─── completions ◄──────┘
 //!
 //! Invariants
 //!  1. One multishot receive per connection at most, out of buffers that all connections share.

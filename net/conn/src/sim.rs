@@ -103,7 +103,7 @@ impl SimNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Event, Network};
+    use crate::network::{CloseReason, Event, Network};
 
     /// An echo server and clients under a mix of faults, until nothing more happens.
     fn run(seed: u64) -> (u64, usize) {
@@ -189,6 +189,26 @@ mod tests {
         stalled.stall(false);
         run(&mut server, &mut received);
         assert_eq!(received, b"early late");
+    }
+
+    #[test]
+    fn both_ends_see_a_cut() {
+        let net = SimNet::new(1, Faults::none());
+        let mut server: SimNetwork<Box<[u8]>> = net.network(Bounds::default(), Rc::new(|| ()));
+        let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("free");
+        let mut peer = net.connect(address);
+        net.advance(Duration::from_secs(1));
+        let mut events = Vec::new();
+        server.turn(&mut events);
+        net.advance(Duration::from_secs(2));
+        peer.cut();
+        net.advance(Duration::from_secs(3));
+        server.turn(&mut events);
+        assert!(matches!(
+            events[..],
+            [Event::Opened { .. }, Event::Closed { reason: CloseReason::Peer, .. }]
+        ));
+        assert_eq!(peer.take(&mut Vec::new()), Came::Reset);
     }
 
     #[test]

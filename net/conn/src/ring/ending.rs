@@ -1,9 +1,10 @@
 //! The end of connections, and of the ring.
 //!
-//! What is closed in good order lingers: our sending side ends, and what still comes is read and thrown away
-//! until the peer closes too. Then, or when it breaks, it ends by `shutdown`, which makes what is outstanding complete, then counts completions down
-//! and closes the socket. Closing first would let the kernel's next connection take the number while
-//! operations on the old one are still under way.
+//! What is closed in good order lingers: our sending side ends, and what still comes is read and thrown
+//! away until the peer closes too. Then, or at once when it breaks, a connection ends by `shutdown`, which
+//! makes everything outstanding complete; completions are counted down, and then the socket is closed.
+//! Closing first would let the kernel's next connection take the number while operations on the old one
+//! are still under way.
 
 use super::Ring;
 use super::connection::Stage;

@@ -86,6 +86,12 @@ impl SimPeer {
         self.net.with(|world| world.reset(end));
     }
 
+    /// Cuts the path: both sides see an error.
+    pub fn cut(&mut self) {
+        let end = self.end;
+        self.net.with(|world| world.cut(end));
+    }
+
     /// Lets nothing arrive, in either direction, until called with `false`.
     pub fn stall(&mut self, stalled: bool) {
         let end = self.end;

@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Both ends will see a reset.
-    fn cut(&mut self, end: EndId) {
+    pub(super) fn cut(&mut self, end: EndId) {
         for end in [end, end.other()] {
             if let Some(link) = self.links.get_mut(&end.link) {
                 link.pipes[end.side].ended = true;
