@@ -21,6 +21,7 @@ pub mod load;
 pub mod machine;
 pub mod value;
 
+use ringmq_conn::limits::CONNECTIONS_MAX;
 use value::{Auto, ByteSize, Flush, FlushMethod, HostPorts, Roles, Setting};
 
 /// Builds the section structs, their defaults and [`KEYS`] from one table, so that they cannot disagree.
@@ -139,10 +140,8 @@ settings! {
     }
     /// Bounds. What comes beyond is refused with an error that names the bound.
     limits: Limits {
-        /// Largest body of a message.
-        message_bytes: ByteSize = ByteSize(4 << 20);
         /// Connections per shard, and to the name server; more are closed at once.
-        connections: usize = 10_000;
+        connections: usize = CONNECTIONS_MAX;
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
+use ringmq_conn::limits::CONNECTIONS_MAX;
+use ringmq_engine::limits::SEGMENT_BYTES_MAX;
+
 use super::Settings;
+use super::value::ByteSize;
+use crate::broker::limits::BODY_BYTES_MAX;
 
 /// Most shards of a node; more than any machine has cores.
 pub const SHARDS_MAX: usize = 1024;
-/// Smallest segment; with the default bound on messages the rule about two messages asks for more.
-pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
-/// Largest segment; entries count positions in a segment in 32 bits.
-pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Room for two of the largest messages, with their properties.
+const LARGEST_MESSAGES: u64 = 2 * (BODY_BYTES_MAX as u64).next_power_of_two();
 
 /// A value that does not fit the others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +49,10 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
     }
     check_ports(settings)?;
     for (key, name) in [("server.cluster", server.cluster.as_str()), ("server.name", settings.name())] {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        // Both are names of topics too.
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         if name.is_empty() || name.len() > 100 || !name.chars().all(fits) {
-            return fail(key, format!("is {name:?}; use 1 to 100 of letters, digits, - _ and ."));
+            return fail(key, format!("is {name:?}; use 1 to 100 of letters, digits, - and _"));
         }
     }
     if settings.advertise().parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
@@ -66,40 +70,32 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
     }
 
     let log = &settings.log;
-    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&log.segment_bytes.0) {
-        return fail("log.segment_bytes", format!("is {}; write 1MiB to 1GiB", log.segment_bytes));
+    if log.segment_bytes.0 > SEGMENT_BYTES_MAX {
+        let max = ByteSize(SEGMENT_BYTES_MAX);
+        return fail("log.segment_bytes", format!("is {}; write {max} or less", log.segment_bytes));
     }
-    let whole_segment = 2 * settings.limits.message_bytes.0;
-    if log.segment_bytes.0 < whole_segment {
-        return fail(
-            "log.segment_bytes",
-            format!(
-                "is {}, less than two messages of limits.message_bytes = {}",
-                log.segment_bytes, settings.limits.message_bytes
-            ),
-        );
-    }
-    if log.unflushed_bytes_max.0 < whole_segment {
-        return fail(
-            "log.unflushed_bytes_max",
-            format!(
-                "is {}, less than two messages of limits.message_bytes = {}",
-                log.unflushed_bytes_max, settings.limits.message_bytes
-            ),
-        );
+    for (key, size) in
+        [("log.segment_bytes", log.segment_bytes), ("log.unflushed_bytes_max", log.unflushed_bytes_max)]
+    {
+        if size.0 < LARGEST_MESSAGES {
+            return fail(
+                key,
+                format!(
+                    "is {size}; write {} or more, for two of the largest messages",
+                    ByteSize(LARGEST_MESSAGES)
+                ),
+            );
+        }
     }
     for (key, value, max) in [
         ("log.writes_in_flight", log.writes_in_flight, 64),
         ("topics.default_queues", settings.topics.default_queues as usize, 1024),
         ("topics.auto_create_shards", settings.topics.auto_create_shards, SHARDS_MAX),
-        ("limits.connections", settings.limits.connections, 1_000_000),
+        ("limits.connections", settings.limits.connections, CONNECTIONS_MAX),
     ] {
         if value == 0 || value > max {
             return fail(key, format!("is {value}; write 1 to {max}"));
         }
-    }
-    if settings.limits.message_bytes.0 > 8 << 20 {
-        return fail("limits.message_bytes", "exceeds 8MiB, half of the largest wire frame".to_owned());
     }
     Ok(())
 }
@@ -178,11 +174,11 @@ mod tests {
             (&[("server.cluster", "a b")], "server.cluster is \"a b\""),
             (&[("server.advertise", "0.0.0.0")], "server.advertise is 0.0.0.0"),
             (&[("server.roles", "broker")], "server.namesrv is empty"),
-            (&[("log.segment_bytes", "2GiB")], "log.segment_bytes is 2GiB"),
-            (&[("log.segment_bytes", "4MiB")], "log.segment_bytes is 4MiB, less than two messages"),
+            (&[("log.segment_bytes", "8GiB")], "log.segment_bytes is 8GiB; write 4GiB or less"),
+            (&[("log.segment_bytes", "4MiB")], "log.segment_bytes is 4MiB; write 8MiB or more"),
             (&[("log.unflushed_bytes_max", "1MiB")], "log.unflushed_bytes_max is 1MiB"),
             (&[("log.writes_in_flight", "0")], "log.writes_in_flight is 0"),
-            (&[("limits.message_bytes", "9MiB")], "limits.message_bytes exceeds 8MiB"),
+            (&[("limits.connections", "1000000")], "limits.connections is 1000000; write 1 to "),
         ];
         for (changes, expected) in rows {
             let found = error(changes);
