@@ -45,6 +45,7 @@ use queues::{Completion, Queues};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 use user_data::{Kind, UserData};
 use waiting::Clock;
 
@@ -156,6 +157,12 @@ impl<S: StableBytes> Ring<S> {
     /// was kicked. Whoever waits for it reads its eight bytes before the next `arm`.
     pub fn ready_fd(&self) -> BorrowedFd<'_> {
         self.queues.ready_fd()
+    }
+
+    /// Waits for the readiness of an armed ring, for at most `patience`, and takes it: for owners without
+    /// a runtime to wait in. `false` if nothing came.
+    pub fn wait_ready(&self, patience: Duration) -> bool {
+        sockets::wait_for_signal(self.queues.ready_fd(), patience)
     }
 
     /// What has happened so far.

@@ -50,21 +50,10 @@ fn drive(ring: &mut Ring<Box<[u8]>>, mut done: impl FnMut(&Ring<Box<[u8]>>, &[Ev
             return;
         }
         if ring.arm() {
-            wait(ring);
+            assert!(ring.wait_ready(Duration::from_secs(10)), "nothing happens: {:?}", ring.counts());
         }
     }
     panic!("never done");
-}
-
-fn wait(ring: &Ring<Box<[u8]>>) {
-    let fd = ring.ready_fd().as_raw_fd();
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one valid `pollfd`.
-    let ready = unsafe { libc::poll(&mut poll, 1, 10_000) };
-    assert_eq!(ready, 1, "nothing happens for ten seconds: {:?} {:?}", ring.counts(), ring.queue_counts());
-    let mut count = [0u8; 8];
-    // SAFETY: eight writable bytes.
-    unsafe { libc::read(fd, count.as_mut_ptr().cast(), 8) };
 }
 
 fn descriptors() -> usize {

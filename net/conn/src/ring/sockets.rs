@@ -5,7 +5,8 @@ use crate::limits::LISTEN_BACKLOG;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// An address as the kernel wants it.
 pub(super) struct KernelAddress {
@@ -179,6 +180,18 @@ pub(super) fn signal(event_fd: &OwnedFd) {
     let one: u64 = 1;
     // SAFETY: eight readable bytes. It fails only when the counter is at its end, and then it is readable.
     unsafe { libc::write(event_fd.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// Waits until an event counter is readable, for at most `patience`, and sets it back to zero.
+pub(super) fn wait_for_signal(event_fd: BorrowedFd<'_>, patience: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: event_fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one valid `pollfd`.
+    let ready = unsafe { libc::poll(&mut poll, 1, milliseconds) } == 1;
+    let mut count = 0u64;
+    // SAFETY: eight writable bytes. The counter does not block, so nothing is lost if it is zero.
+    unsafe { libc::read(event_fd.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+    ready
 }
 
 /// Takes the descriptor that a system call or a completion has handed to us.

@@ -6,6 +6,7 @@ use ringmq_conn::ring::{Ring, RingConfig};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 pub struct RingBed {
     ring: Ring<Box<[u8]>>,
@@ -60,11 +61,7 @@ impl Bed for RingBed {
         // SAFETY: pointer and length are those of `polled`.
         let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 10_000) };
         assert!(ready > 0, "nothing happens for ten seconds");
-        if polled[0].revents != 0 {
-            let mut count = [0u8; 8];
-            // SAFETY: eight writable bytes.
-            unsafe { libc::read(self.ring.ready_fd().as_raw_fd(), count.as_mut_ptr().cast(), 8) };
-        }
+        self.ring.wait_ready(Duration::ZERO);
     }
 }
 
