@@ -1,34 +1,20 @@
-//! The shard loop and its start-up.
+//! The loops, and how they are started and stopped.
+//!
+//! [`serve`] starts one pinned thread per shard and one for the name server, waits until every port
+//! accepts, and returns when they have stopped. [`shard_loop`] and [`namesrv_loop`] drive the rules over their
+//! network; they are generic over the seam, so the simulator runs them too. glommio is named only in
+//! [`runtime`].
+//!
+//! No state is shared between threads: only the request to [`stop`], and reports by value at start and end.
 
-use std::net::SocketAddr;
+pub mod connections;
+pub mod held_answers;
+pub mod namesrv_loop;
+pub mod options;
+pub mod record_slice;
+pub mod runtime;
+pub mod shard_loop;
+pub mod signals;
+pub mod stop;
 
-use ringmq_engine::store::OpenReport;
-
-use crate::config::Settings;
-use crate::start_error::StartError;
-
-/// What listens, once it does.
-#[derive(Debug, Clone)]
-pub enum Started {
-    /// The name server.
-    Namesrv {
-        /// Where it listens.
-        address: SocketAddr,
-    },
-    /// A shard.
-    Shard {
-        /// Which.
-        index: usize,
-        /// Where it listens.
-        address: SocketAddr,
-        /// What recovery found and chose.
-        report: OpenReport,
-    },
-}
-
-/// Starts everything that the settings ask for, calls `ready` once every port accepts, and returns when it has
-/// stopped.
-pub fn serve(_settings: Settings, _ready: impl FnOnce(&Settings, &[Started])) -> Result<(), StartError> {
-    let error = "the loops are not there yet".to_owned();
-    Err(StartError::Runtime { what: "start".to_owned(), error })
-}
+pub use runtime::{Started, serve};

@@ -1,0 +1,64 @@
+//! What the settings mean to each part: the store, the ring, the broker, the name server.
+//!
+//! The only place that knows both the settings' words and the parts' own.
+
+use std::net::SocketAddr;
+
+use ringmq_conn::limits::{Bounds, CONNECTIONS_MAX};
+use ringmq_conn::ring::RingConfig;
+use ringmq_engine::store::{FlushHow, StoreOptions};
+
+use crate::broker::identity::{self, Administration, Identity};
+use crate::config::Settings;
+use crate::config::value::{ByteSize, Flush, FlushMethod};
+
+/// How a shard's store is opened.
+pub fn store(settings: &Settings) -> StoreOptions {
+    let log = &settings.log;
+    StoreOptions {
+        segment_bytes: log.segment_bytes.0,
+        writes_in_flight_max: log.writes_in_flight,
+        tail_cache_bytes: bytes(log.tail_cache),
+        appended_bytes_max: bytes(log.unflushed_bytes_max),
+        flush: match log.flush_method {
+            FlushMethod::Probe => FlushHow::Probe,
+            FlushMethod::Fdatasync => FlushHow::Fdatasync,
+            FlushMethod::Dsync => FlushHow::Dsync,
+        },
+        answer_before_flush: log.flush == Flush::Async,
+    }
+}
+
+/// How large a ring is.
+pub fn ring(settings: &Settings) -> RingConfig {
+    let connections_max = settings.limits.connections.min(CONNECTIONS_MAX);
+    RingConfig { bounds: Bounds { connections_max, ..Bounds::default() }, ..RingConfig::default() }
+}
+
+/// Who one shard is to the outside. `nonce` differs on every start.
+pub fn identity(settings: &Settings, shard: usize, store_host: SocketAddr, nonce: u32) -> Identity {
+    Identity {
+        cluster: settings.server.cluster.clone(),
+        broker_name: settings.broker_name(shard),
+        store_host,
+        region: "DefaultRegion".to_owned(),
+        version: format!("RingMQ {}", env!("CARGO_PKG_VERSION")),
+        nonce,
+    }
+}
+
+/// What the operator chose for one shard's broker. Only the first shards of a node offer to create topics, so that
+/// clients of a small topic keep few connections.
+pub fn broker(settings: &Settings, shard: usize) -> identity::Settings {
+    identity::Settings {
+        auto_create_topic: settings.topics.auto_create && shard < settings.topics.auto_create_shards,
+        auto_create_group: settings.groups.auto_create,
+        default_topic_queues: settings.topics.default_queues,
+        trace_on: true,
+        administration: Administration::Anyone,
+    }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,486 @@
+//! The shard loop: turns the network, hands every complete frame to the broker, releases what became
+//! durable, and sleeps until the network or the watermark has something.
+//!
+//! ```text
+//! wake ─▶ release durable answers ─▶ wake parked pulls ─▶ turn the network ─▶ broker.handle each frame
+//!   ▲                                                                              │
+//!   └── sleep (network armed, nothing unsent) ◀── stop early if something was appended ◀┘
+//! ```
+//!
+//! It decides nothing: what a request means is `broker`'s, what is durable is the store's. Generic over the
+//! two halves of the seam, so the simulator runs this same loop.
+//!
+//! Invariants
+//!  1. An answer that depends on a batch is handed to the network only after the batch is durable.
+//!  2. After something was appended the loop yields, because the disk write is submitted only when the
+//! ```text
+//! runtime's reactor passes.
+//! ```
+//!  3. It never sleeps with unsent bytes or unread completions: `Network::arm` is the last word.
+//!
+//! One per shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_conn::frames::greeting;
+use ringmq_conn::{CloseReason, ConnId, Event, Network};
+use ringmq_engine::Store;
+use ringmq_engine::env::{Env, Signal, TaskClass};
+use ringmq_engine::store::{Piece, ReadError};
+use ringmq_wire::code::response;
+use ringmq_wire::command::FLAG_RESPONSE;
+use ringmq_wire::{HeadFormat, HeadScratch, OutHead};
+use tracing::{error, info, warn};
+
+use super::connections::Connections;
+use super::held_answers::HeldAnswers;
+use super::record_slice::RecordSlice;
+use super::stop::Stop;
+use crate::broker::Broker;
+use crate::broker::outcome::{Now, OutItem, Outbox};
+use crate::broker::registration::{Action, Registration};
+
+/// Network turns before the loop yields to the runtime.
+const TURNS_MAX: usize = 4;
+/// How often the clock looks whether something is due. Bounds how late a deadline is noticed.
+const CLOCK_STEP: Duration = Duration::from_millis(100);
+/// Cold reads under way at once; more wait their turn.
+const COLD_READS_MAX: usize = 32;
+/// Cold reads waiting; a pull beyond is answered "busy", and its client asks again.
+const COLD_READS_WAITING_MAX: usize = 4096;
+/// What such a pull is told.
+const READS_BUSY: &str = "too many reads from disk are waiting, pull again";
+/// How long an orderly stop may take before connections are cut.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Why a shard ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Asked to; everything accepted is durable and answered.
+    Stopped,
+    /// A write or flush failed; recovery decides at the next start.
+    Poisoned(String),
+}
+
+/// One shard, ready to run.
+pub struct Shard<E: Env, N: Network<Slice = RecordSlice<E>>> {
+    env: E,
+    network: N,
+    store: Store<E>,
+    broker: Broker<E>,
+    registration: Registration,
+    stop: Stop,
+    wake: Rc<Signal>,
+    connections: Connections,
+    /// Connections that registration asked for.
+    outgoing: Vec<ConnId>,
+    held: HeldAnswers,
+    outbox: Outbox<E>,
+    events: Vec<Event>,
+    scratch: HeadScratch,
+    slices: Vec<RecordSlice<E>>,
+    grown: Vec<ringmq_engine::state::QueueRef>,
+    cold: ColdReads<E>,
+    /// When the clock should wake this loop.
+    due: Rc<Cell<Option<Duration>>>,
+    draining_since: Option<Duration>,
+}
+
+/// Cold reads under way and waiting.
+struct ColdReads<E: Env> {
+    waiting: VecDeque<(ConnId, ColdRead<E>)>,
+    running: usize,
+    done: Rc<RefCell<Vec<DoneRead<E>>>>,
+}
+
+/// A read that has ended, for whom, and how.
+type DoneRead<E> = (ConnId, ColdRead<E>, Result<(), ReadError>);
+
+struct ColdRead<E: Env> {
+    head: Vec<u8>,
+    opaque: i32,
+    pieces: Vec<Piece<E>>,
+}
+
+impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
+    /// `wake` is the signal that the network's readiness, the store's progress and the clock fire.
+    pub fn new(
+        env: E,
+        network: N,
+        store: Store<E>,
+        broker: Broker<E>,
+        registration: Registration,
+        stop: Stop,
+        wake: Rc<Signal>,
+    ) -> Self {
+        Shard {
+            env,
+            network,
+            store,
+            broker,
+            registration,
+            stop,
+            wake,
+            connections: Connections::default(),
+            outgoing: Vec::new(),
+            held: HeldAnswers::default(),
+            outbox: Outbox::default(),
+            events: Vec::new(),
+            scratch: HeadScratch::default(),
+            slices: Vec::new(),
+            grown: Vec::new(),
+            cold: ColdReads { waiting: VecDeque::new(), running: 0, done: Rc::default() },
+            due: Rc::new(Cell::new(Some(Duration::ZERO))),
+            draining_since: None,
+        }
+    }
+
+    /// Runs until asked to stop, or until the log is poisoned.
+    pub async fn run(mut self) -> Ended {
+        self.start_clock();
+        loop {
+            self.work();
+            if let Some(reason) = self.store.poisoned() {
+                return self.poisoned(reason).await;
+            }
+            if self.stop.is_raised() && self.drained() {
+                return self.finish().await;
+            }
+            let asleep = self.network.arm();
+            self.env.set_busy(!asleep || !self.held.is_empty());
+            if !asleep {
+                // The reactor must pass once before the next turn, or the disk would starve.
+                self.network.kick();
+            }
+            self.wake.wait().await;
+        }
+    }
+
+    /// Everything that can be done now without waiting.
+    fn work(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let now = self.now();
+            self.release(now);
+            self.tick(now);
+            let appended_before = self.store.log_bounds().1;
+            let quiet = self.turn(now);
+            if quiet || self.store.log_bounds().1 != appended_before {
+                break;
+            }
+        }
+    }
+
+    /// Sends what waited for the watermark, wakes pulls, and takes up finished cold reads.
+    fn release(&mut self, now: Now) {
+        let connections = &mut self.connections;
+        self.held.release(self.store.durable(), |conn, answer| {
+            connections.answer(conn, answer);
+            connections.settle(conn);
+        });
+        self.grown.clear();
+        self.store.take_grown(&mut self.grown);
+        if !self.grown.is_empty() {
+            self.broker.grown(&self.grown, now, &mut self.outbox);
+        }
+        self.take_cold();
+        self.send_outbox();
+    }
+
+    /// Hands `now` to whatever is due.
+    fn tick(&mut self, now: Now) {
+        if self.due.get().is_some_and(|due| due <= now.monotonic) {
+            self.broker.tick(now, &mut self.outbox);
+            self.send_outbox();
+            if self.stop.is_raised() {
+                self.begin_drain(now);
+            } else if let Some(topics) = self.broker.topics_changed() {
+                self.registration.topics_changed(topics, now);
+            }
+            self.registration.tick(now);
+            self.act(now);
+        } else if self.stop.is_raised() {
+            self.begin_drain(now);
+        } else if let Some(topics) = self.broker.topics_changed() {
+            self.registration.topics_changed(topics, now);
+            self.act(now);
+        }
+        let due = [self.broker.next_due(), self.registration.next_due()].into_iter().flatten().min();
+        self.due.set(if self.stop.is_raised() { Some(now.monotonic) } else { due });
+    }
+
+    /// One network turn. Says whether nothing happened.
+    fn turn(&mut self, now: Now) -> bool {
+        let sent = self.connections.flush(&mut self.network);
+        let mut events = std::mem::take(&mut self.events);
+        self.network.turn(&mut events);
+        let quiet = events.is_empty() && !sent;
+        for event in events.drain(..) {
+            match event {
+                Event::Opened { conn, listener, peer } => {
+                    self.connections.opened(conn);
+                    if listener.is_some() {
+                        self.broker.opened(conn, peer, now);
+                    } else {
+                        self.registration.connected(conn, now);
+                    }
+                }
+                Event::Data { conn, buffer } => self.received(conn, buffer, now),
+                Event::HalfClosed { conn } => self.connections.half_closed(conn),
+                Event::Drained { .. } => {}
+                Event::Closed { conn, reason } => self.closed(conn, reason, now),
+            }
+        }
+        self.events = events;
+        self.send_outbox();
+        self.act(now);
+        self.connections.flush(&mut self.network);
+        quiet
+    }
+
+    fn received(&mut self, conn: ConnId, buffer: ringmq_conn::network::BufferRef, now: Now) {
+        let bytes = self.network.bytes(buffer);
+        let outgoing = self.outgoing.contains(&conn);
+        let Shard { connections, broker, registration, scratch, outbox, .. } = self;
+        let mut bad_head = None;
+        let fed = connections.feed(conn, bytes, |frame| {
+            match scratch.decode(frame.format, frame.head) {
+                Ok(head) if outgoing => registration.answered(conn, &head, frame.body, now),
+                Ok(head) => broker.handle(conn, frame.format, &head, frame.body, now, outbox),
+                Err(error) => {
+                    bad_head = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        let problem = match (fed, bad_head) {
+            (Ok(()), None) => return,
+            (Err(error), _) => error.to_string(),
+            (Ok(()), Some(error)) => error.to_string(),
+        };
+        warn!(
+            ?conn,
+            "closing a connection that does not speak this protocol: {problem}; {}",
+            greeting(bytes)
+        );
+        self.network.close(conn);
+    }
+
+    fn closed(&mut self, conn: ConnId, reason: CloseReason, now: Now) {
+        self.connections.closed(conn);
+        if let Some(at) = self.outgoing.iter().position(|outgoing| *outgoing == conn) {
+            self.outgoing.swap_remove(at);
+            self.registration.closed(conn, now);
+            return;
+        }
+        if let CloseReason::SlowReader | CloseReason::Os(_) = reason {
+            info!(?conn, ?reason, "connection closed");
+        }
+        self.broker.closed(conn, now, &mut self.outbox);
+    }
+
+    /// Routes everything that the broker wants to say.
+    fn send_outbox(&mut self) {
+        let Outbox { bytes, items, close } = &mut self.outbox;
+        for item in items.drain(..) {
+            let OutItem { conn, start, len, wait, pieces, opaque } = item;
+            let head = &bytes[start..start + len];
+            match wait {
+                Some(ticket) if ticket > self.store.durable() => {
+                    self.held.hold(ticket, conn, opaque, head);
+                    self.connections.owe(conn);
+                }
+                _ if pieces.is_empty() => self.connections.answer(conn, head),
+                _ => {
+                    let read = ColdRead { head: head.to_vec(), opaque, pieces };
+                    if read.pieces.iter().all(|piece| matches!(piece, Piece::Hot(_))) {
+                        deliver(&mut self.connections, &mut self.network, &mut self.slices, conn, read);
+                    } else if self.cold.waiting.len() < COLD_READS_WAITING_MAX {
+                        self.connections.owe(conn);
+                        self.cold.waiting.push_back((conn, read));
+                    } else {
+                        let busy = refusal(head.get(4).copied(), opaque, response::SYSTEM_BUSY, READS_BUSY);
+                        self.connections.answer(conn, &busy);
+                    }
+                }
+            }
+        }
+        bytes.clear();
+        for conn in close.drain(..) {
+            self.connections.flush_one(conn, &mut self.network);
+            self.network.close(conn);
+        }
+        self.start_cold();
+    }
+
+    fn start_cold(&mut self) {
+        while self.cold.running < COLD_READS_MAX
+            && let Some((conn, mut read)) = self.cold.waiting.pop_front()
+        {
+            if !self.connections.is_open(conn) {
+                continue;
+            }
+            self.cold.running += 1;
+            let (store, done, wake) = (self.store.clone(), self.cold.done.clone(), self.wake.clone());
+            self.env.spawn(TaskClass::Read, async move {
+                let result = store.fetch(&mut read.pieces).await;
+                done.borrow_mut().push((conn, read, result));
+                wake.fire();
+            });
+        }
+    }
+
+    fn take_cold(&mut self) {
+        if self.cold.running == 0 {
+            return;
+        }
+        let done = std::mem::take(&mut *self.cold.done.borrow_mut());
+        for (conn, read, result) in done {
+            self.cold.running -= 1;
+            self.connections.settle(conn);
+            match result {
+                Ok(()) => deliver(&mut self.connections, &mut self.network, &mut self.slices, conn, read),
+                Err(failure) => {
+                    error!("a pull could not be served: {failure}");
+                    let answer = refusal(
+                        read.head.get(4).copied(),
+                        read.opaque,
+                        response::SYSTEM_ERROR,
+                        &failure.to_string(),
+                    );
+                    self.connections.answer(conn, &answer);
+                }
+            }
+        }
+        self.start_cold();
+    }
+
+    /// Does what registration decided.
+    fn act(&mut self, _now: Now) {
+        while let Some(action) = self.registration.next_action() {
+            match action {
+                Action::Connect(peer) => {
+                    let conn = self.network.connect(peer);
+                    self.outgoing.push(conn);
+                    self.registration.connecting(peer, conn);
+                }
+                Action::Send(conn, bytes) => self.connections.answer(conn, &bytes),
+                Action::Close(conn) => self.network.close(conn),
+            }
+        }
+    }
+
+    fn start_clock(&self) {
+        let (env, wake, due) = (self.env.clone(), self.wake.clone(), self.due.clone());
+        let stop = self.stop.clone();
+        self.env.spawn(TaskClass::Serve, async move {
+            loop {
+                env.sleep(CLOCK_STEP).await;
+                if due.get().is_some_and(|due| due <= env.monotonic()) || stop.is_raised() {
+                    wake.fire();
+                }
+                if due.get().is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn begin_drain(&mut self, now: Now) {
+        if self.draining_since.is_none() {
+            self.draining_since = Some(now.monotonic);
+            self.network.stop_accepting();
+            self.registration.shutdown(now);
+            self.act(now);
+            for conn in self.connections.iter().filter(|conn| !self.outgoing.contains(conn)) {
+                self.network.pause(conn);
+            }
+        }
+    }
+
+    /// Whether everything accepted has been answered and sent, or waiting for it has lasted long enough.
+    fn drained(&self) -> bool {
+        let Some(since) = self.draining_since else { return false };
+        let quiet = self.held.is_empty()
+            && self.cold.running == 0
+            && self.registration.is_shut_down()
+            && self.connections.iter().all(|conn| self.network.unsent(conn) == 0);
+        quiet || self.env.monotonic() > since + DRAIN_MAX
+    }
+
+    async fn finish(mut self) -> Ended {
+        self.due.set(None);
+        let closed = self.store.close().await;
+        let ended = match closed {
+            Ok(()) => Ended::Stopped,
+            Err(failure) => Ended::Poisoned(failure.to_string()),
+        };
+        self.close_all();
+        ended
+    }
+
+    /// Every waiting sender learns that its outcome is unknown; nothing is retried.
+    async fn poisoned(mut self, reason: String) -> Ended {
+        self.due.set(None);
+        error!("the log is poisoned, the process stops and recovery decides: {reason}");
+        let remark = format!("outcome unknown: the log failed: {reason}");
+        let connections = &mut self.connections;
+        self.held.fail(|conn, opaque, answer| {
+            connections
+                .answer(conn, &refusal(answer.get(4).copied(), opaque, response::SYSTEM_ERROR, &remark));
+        });
+        self.connections.flush(&mut self.network);
+        self.close_all();
+        Ended::Poisoned(reason)
+    }
+
+    fn close_all(&mut self) {
+        let open: Vec<ConnId> = self.connections.iter().collect();
+        for conn in open {
+            self.network.close(conn);
+        }
+        // A few turns hand the last bytes and the closes to the kernel; the network's drop waits for the rest.
+        for _ in 0..TURNS_MAX {
+            let mut events = std::mem::take(&mut self.events);
+            events.clear();
+            self.network.turn(&mut events);
+            self.events = events;
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall_ms: self.env.wall_ms(), monotonic: self.env.monotonic() }
+    }
+}
+
+/// Hands a header and its records to the network, behind what the connection was already to be told.
+fn deliver<E: Env, N: Network<Slice = RecordSlice<E>>>(
+    connections: &mut Connections,
+    network: &mut N,
+    slices: &mut Vec<RecordSlice<E>>,
+    conn: ConnId,
+    read: ColdRead<E>,
+) {
+    slices.clear();
+    for piece in read.pieces {
+        match piece {
+            Piece::Hot(slice) => slices.push(RecordSlice(slice)),
+            Piece::Cold { .. } => unreachable!("a fetched reading is hot throughout"),
+        }
+    }
+    connections.flush_one(conn, network);
+    network.queue_slices(conn, &read.head, slices);
+}
+
+/// An answer that replaces one that cannot be given, in the format that the given type byte names.
+fn refusal(format: Option<u8>, opaque: i32, code: i32, remark: &str) -> Vec<u8> {
+    let format = format.and_then(HeadFormat::from_byte).unwrap_or(HeadFormat::Json);
+    let head = OutHead { format, code, opaque, flag: FLAG_RESPONSE, remark: Some(remark), fields: &[] };
+    let mut answer = Vec::new();
+    head.encode(&mut answer, 0);
+    answer
+}
