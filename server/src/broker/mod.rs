@@ -37,6 +37,10 @@ mod parked_pull;
 pub mod registration;
 mod reply;
 mod session;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod topic;
 
 use std::net::SocketAddr;

@@ -1,0 +1,4 @@
+//! The broker's behaviour, through frames. One file per family of requests.
+
+mod pulls;
+mod sends;
