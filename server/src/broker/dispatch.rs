@@ -5,7 +5,9 @@ use ringmq_wire::code::RequestCode;
 use ringmq_wire::code::RequestCode::*;
 
 use super::access::{self, Permission};
-use super::handler::{client, heartbeat, lock, offset, pull, send, view};
+use super::handler::{
+    broker_admin, client, group_admin, heartbeat, lock, offset, pull, send, topic_admin, view,
+};
 use super::outcome::Outcome;
 use super::reply::{Refusal, Reply};
 use super::{Broker, Call};
@@ -44,6 +46,32 @@ pub(super) fn dispatch<E: Env>(
         GetMinOffset => offset::min(broker, call, reply),
         GetEarliestStoreTime => offset::earliest(broker, call, reply),
         ViewMessageById => view::view(broker, call, reply),
+
+        UpdateAndCreateTopic => topic_admin::update(broker, call, reply),
+        UpdateAndCreateTopicList => topic_admin::update_list(broker, call, reply),
+        DeleteTopicInBroker => topic_admin::delete(broker, call, reply),
+        GetAllTopicConfig => topic_admin::all(broker, call, reply),
+        GetTopicConfig => topic_admin::config(broker, call, reply),
+        GetTopicStats => topic_admin::stats(broker, call, reply),
+        GetSystemTopicListFromBroker => topic_admin::system(broker, call, reply),
+        QueryTopicConsumeByWho => topic_admin::groups(broker, call, reply),
+
+        UpdateAndCreateGroup => group_admin::update(broker, call, reply),
+        UpdateAndCreateGroupList => group_admin::update_list(broker, call, reply),
+        DeleteGroup => group_admin::delete(broker, call, reply),
+        GetAllGroupConfig => group_admin::all(broker, call, reply),
+        GetGroupConfig => group_admin::config(broker, call, reply),
+        GetConsumerConnectionList => group_admin::consumers(broker, call, reply),
+        GetProducerConnectionList => group_admin::producers(broker, call, reply),
+        GetConsumeStats => group_admin::progress(broker, call, reply),
+        GetAllConsumerOffset => group_admin::all_offsets(broker, call, reply),
+        QueryTopicsByConsumer => group_admin::topics(broker, call, reply),
+        QuerySubscriptionByConsumer => group_admin::subscription(broker, call, reply),
+
+        GetBrokerConfig => broker_admin::config(broker, call, reply),
+        GetBrokerRuntimeInfo => broker_admin::runtime(broker, call, reply),
+        ViewBrokerStats => broker_admin::stats(broker, call, reply),
+        GetAllProducerInfo => group_admin::all_producers(broker, call, reply),
 
         // Whatever `access` lets nobody do.
         _ => Err(not_supported),

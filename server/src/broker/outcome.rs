@@ -43,9 +43,11 @@ pub struct Outbox<E: Env> {
 /// One frame for one connection.
 #[derive(Debug)]
 pub struct OutItem<E: Env> {
+    /// Whom it goes to.
     pub conn: ConnId,
     /// Range of [`Outbox::bytes`].
     pub start: usize,
+    /// Its length.
     pub len: usize,
     /// Not before this is durable.
     pub wait: Option<Ticket>,

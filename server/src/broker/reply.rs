@@ -70,6 +70,9 @@ pub enum Refusal {
     #[error("topic[{topic}] cannot have {queues} queues: give 1 to {QUEUES_PER_TOPIC_MAX}")]
     QueueCount { topic: String, queues: i32 },
 
+    /// Bits that mean nothing.
+    #[error("perm {0} is not valid: 4 read, 2 write, 1 inherit")]
+    Perm(i32),
     /// Half messages.
     #[error(
         "the broker[{0}] sending transaction message is forbidden: this broker has no transactions, send an ordinary message"
@@ -245,7 +248,8 @@ impl Refusal {
             | Refusal::SystemTopic(_)
             | Refusal::SendQueue { .. }
             | Refusal::ReadQueue { .. }
-            | Refusal::QueueCount { .. } => response::INVALID_PARAMETER,
+            | Refusal::QueueCount { .. }
+            | Refusal::Perm(_) => response::INVALID_PARAMETER,
             Refusal::TopicUnknown(_) | Refusal::TopicAbsent(_) => response::TOPIC_NOT_EXIST,
             Refusal::Delay(_)
             | Refusal::MessageTooLarge { .. }

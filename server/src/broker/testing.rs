@@ -30,6 +30,9 @@ use super::{Broker, Identity, Settings};
 /// The folder of the simulated store.
 const FOLDER: &str = "/store";
 
+/// The header fields of a request.
+pub type Fields<'a> = Vec<(&'a str, Value<'a>)>;
+
 /// A frame that reached a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -285,7 +288,7 @@ impl Table {
     pub fn settle(&mut self) {
         self.collect();
         let mut grown = Vec::new();
-        for _ in 0..2_000 {
+        for _ in 0..5_000 {
             self.store.take_grown(&mut grown);
             let now = self.now();
             self.broker.grown(&grown, now, &mut self.outbox);
@@ -296,7 +299,12 @@ impl Table {
             }
             self.sim.run_for(Duration::from_millis(1));
         }
-        panic!("the simulated disk did not finish: {:?}", self.store.poisoned());
+        panic!(
+            "the simulated disk did not finish: {:?}, durable {:?}, waiting {:?}",
+            self.store.poisoned(),
+            self.store.durable(),
+            self.waiting.iter().map(|(_, item)| item.wait).collect::<Vec<_>>()
+        );
     }
 
     fn everything_is_visible(&self) -> bool {
@@ -357,7 +365,7 @@ fn read_answer(conn: ConnId, bytes: &[u8]) -> Answer {
 /// Shorthands for the requests that most stories are made of.
 impl Table {
     /// The fields of a V2 send as Java writes them.
-    pub fn send_fields<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> Vec<(&'a str, Value<'a>)> {
+    pub fn send_fields<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> Fields<'a> {
         vec![
             ("a", "PG".into()),
             ("b", topic.into()),
@@ -415,7 +423,7 @@ impl Table {
         from: i64,
         flags: i32,
         expression: &'a str,
-    ) -> Vec<(&'a str, Value<'a>)> {
+    ) -> Fields<'a> {
         vec![
             ("consumerGroup", group.into()),
             ("topic", topic.into()),

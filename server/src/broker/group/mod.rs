@@ -100,7 +100,7 @@ impl Groups {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.consumers.len()
     }
 

@@ -4,9 +4,8 @@
 
 use ringmq_engine::env::Env;
 use ringmq_wire::json;
+use ringmq_wire::request::client::CheckClient;
 use ringmq_wire::request::heartbeat::{GroupRequest, MembersReply, UnregisterRequest};
-use ringmq_wire::request::subscription::Subscription;
-use serde::Deserialize;
 
 use crate::broker::group::subscription::{Filter, Subscribed};
 use crate::broker::outcome::Outcome;
@@ -52,23 +51,14 @@ pub fn list_members<E: Env>(
     Ok(Outcome::Reply)
 }
 
-/// What a consumer that filters by more than tags asks before it starts. (`CheckClientRequestBody`)
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct CheckClient {
-    subscription_data: Option<Subscription>,
-}
-
-/// CHECK_CLIENT_CONFIG
+/// CHECK_CLIENT_CONFIG: what a consumer that filters by more than tags asks before it starts.
 pub fn check<E: Env>(
     _broker: &mut Broker<E>,
     call: &Call<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
     let request: CheckClient = json::read(call.body)?;
-    if let Some(subscription) = request.subscription_data
-        && Subscribed::read(subscription)?.filter == Filter::Sql
-    {
+    if Subscribed::read(request.subscription)?.filter == Filter::Sql {
         return Err(Refusal::Sql);
     }
     reply.done();

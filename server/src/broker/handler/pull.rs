@@ -17,6 +17,7 @@
 //!
 //! Source: `broker/.../processor/PullMessageProcessor.java`, `store/.../DefaultMessageStore.java` (`getMessage`).
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use ringmq_engine::Store;
@@ -154,23 +155,24 @@ impl Nothing {
 
 fn run<E: Env>(store: &Store<E>, queue: QueueRef, from: i64, filter: &Filter, records_max: usize) -> Run<E> {
     let (begin, end) = store.bounds(queue);
-    let asked = u64::try_from(from).ok().map(QueueOffset);
-    match asked {
-        _ if end == QueueOffset(0) => {
-            return Run::Nothing(if from == 0 { Nothing::EMPTY } else { Nothing::EMPTY_MOVED });
-        }
-        Some(from) if from > end => return Run::Nothing(Nothing::BEYOND_END.to(end)),
-        Some(from) if from == end => return Run::Nothing(Nothing::AT_END.to(end)),
-        Some(from) if from >= begin => {
-            let budget = ReadBudget { records_max, bytes_max: PULL_BYTES_MAX, entries_max: PULL_ENTRIES_MAX };
-            let reading = store.read(queue, from, budget, |tag_hash| filter.admits(tag_hash));
-            if reading.records > 0 {
-                Run::Found(reading)
-            } else {
-                Run::Nothing(Nothing::NO_MATCH.to(reading.next_offset))
-            }
-        }
-        _ => Run::Nothing(Nothing::BEFORE_BEGIN.to(begin)),
+    if end == QueueOffset(0) {
+        return Run::Nothing(if from == 0 { Nothing::EMPTY } else { Nothing::EMPTY_MOVED });
+    }
+    let from = match u64::try_from(from).map(QueueOffset) {
+        Ok(from) if from >= begin => from,
+        _ => return Run::Nothing(Nothing::BEFORE_BEGIN.to(begin)),
+    };
+    match from.cmp(&end) {
+        Ordering::Greater => return Run::Nothing(Nothing::BEYOND_END.to(end)),
+        Ordering::Equal => return Run::Nothing(Nothing::AT_END.to(end)),
+        Ordering::Less => {}
+    }
+    let budget = ReadBudget { records_max, bytes_max: PULL_BYTES_MAX, entries_max: PULL_ENTRIES_MAX };
+    let reading = store.read(queue, from, budget, |tag_hash| filter.admits(tag_hash));
+    if reading.records > 0 {
+        Run::Found(reading)
+    } else {
+        Run::Nothing(Nothing::NO_MATCH.to(reading.next_offset))
     }
 }
 

@@ -246,9 +246,10 @@ fn add_single<E: Env>(
     edited.clear();
     let given_up = target.topic.starts_with(name::DEAD_LETTER_PREFIX) && retried;
     let keep = |name: &str| {
-        !REPLACED.contains(&name)
-            && !name.starts_with(properties::TRANSIENT_PREFIX)
-            && !(given_up && name == properties::DELAY)
+        let dropped = REPLACED.contains(&name)
+            || name.starts_with(properties::TRANSIENT_PREFIX)
+            || given_up && name == properties::DELAY;
+        !dropped
     };
     properties::copy_if(given, keep, edited);
     properties::push(properties::MSG_REGION, &identity.region, edited);

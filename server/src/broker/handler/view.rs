@@ -6,6 +6,7 @@ use ringmq_engine::env::Env;
 use ringmq_engine::offset::PhysicalOffset;
 use ringmq_engine::store::Piece;
 use ringmq_wire::code::response;
+use ringmq_wire::request::view::ViewRequest;
 
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
@@ -17,7 +18,7 @@ pub fn view<E: Env>(
     call: &Call<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
-    let offset = call.head.fields.i64("offset")?;
+    let offset = ViewRequest::decode(&call.head.fields)?.physical_offset;
     let physical = u64::try_from(offset).map(PhysicalOffset).map_err(|_| Refusal::NoRecord(offset))?;
     let piece = broker.store.locate(physical).ok_or(Refusal::NoRecord(offset))?;
     let len = match &piece {

@@ -1,4 +1,8 @@
 //! The broker's behaviour, through frames. One file per family of requests.
 
+mod administration;
+mod connections;
+mod groups;
+mod offsets;
 mod pulls;
 mod sends;
