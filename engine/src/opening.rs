@@ -44,7 +44,7 @@ pub(crate) async fn open<E: Env>(
     let lock = folder::lock(&env, folder).await?;
     let found = folder::look(&env, folder).await?;
     let choice = flush_probe::choose(&env, folder, options.flush).await;
-    let sync_writes = choice.flush == FlushHow::Dsync;
+    let sync_writes = choice.flush == FlushHow::Dsync && !options.answer_before_flush;
 
     let (marker, files) = match found {
         Found::Store { segments } => (folder::read_marker(&env, folder).await?, segments),

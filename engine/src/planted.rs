@@ -3,8 +3,8 @@
 //! A test campaign plants one and must catch it; that is how the tests are tested. Without the feature
 //! `planted-bugs` every question here is the constant `false`.
 //!
-//! Some mistakes hide behind a second defence: a stale frame is refused by its epoch *and* by the chain, so
-//! [`Bug::FreshnessIgnored`] takes away both.
+//! A stale frame is refused by its epoch *and* by the chain, so a mistake in one hides behind the other:
+//! [`Bug::FreshnessIgnored`] and [`Bug::EpochReused`] take away both.
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub enum Bug {
     AnswerBeforeFlush,
     /// Recovery takes any whole frame at the right place, whatever its epoch and predecessor.
     FreshnessIgnored,
-    /// A restart goes on in the epoch of the last one and says so in no opening frame.
+    /// A restart goes on in the epoch of the last one, and only the epoch is trusted.
     EpochReused,
     /// Recovery cuts the last whole frame together with the torn one.
     TornTailCutsOneTooMany,

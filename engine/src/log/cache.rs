@@ -53,3 +53,43 @@ impl<B: Buffer> TailCache<B> {
         Some((&frame.buffer, u32::try_from(start).ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::env::sim::{Sim, SimBuffer};
+
+    fn cache_of(positions: &[u64], bytes_max: usize) -> TailCache<SimBuffer> {
+        let env = Sim::new(1).env();
+        let mut cache = TailCache::new(bytes_max);
+        for position in positions {
+            cache.insert(*position, Rc::new(env.buffer(4096)), 8192);
+        }
+        cache
+    }
+
+    #[test]
+    fn bytes_are_found_in_the_frame_that_holds_all_of_them() {
+        let cache = cache_of(&[4096, 12288], 1 << 20);
+        #[rustfmt::skip]
+        let rows = [
+            (4095, 1, None), (4096, 4096, Some(0)), (4096, 4097, None), (8191, 1, Some(4095)), (8192, 1, None),
+            (12288, 1, Some(0)), (16383, 1, Some(4095)), (16383, 2, None), (16384, 1, None),
+        ];
+        for (physical, len, start) in rows {
+            assert_eq!(cache.find(physical, len).map(|(_, start)| start), start, "{len} bytes at {physical}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_frames_go_when_the_memory_is_spent_and_the_newest_stays() {
+        for (budget, kept) in [(0, 1), (8192, 1), (16384, 2), (20000, 2), (1 << 20, 4)] {
+            let positions = [0, 4096, 8192, 12288];
+            let cache = cache_of(&positions, budget);
+            let found = positions.iter().filter(|position| cache.find(**position, 1).is_some()).count();
+            assert_eq!(found, kept, "of {budget} bytes");
+            assert!(cache.find(12288, 1).is_some());
+        }
+    }
+}

@@ -400,3 +400,123 @@ impl<B: Buffer> OpenFrame<B> {
         self.position + frame_bytes(self.payload_bytes, self.directory.len()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::chain::Chain;
+    use super::*;
+    use crate::env::sim::{Sim, SimBuffer, SimEnv};
+    use crate::env::{Env, Random};
+
+    const SEGMENT: u64 = 16 * BLOCK_BYTES as u64;
+    const START: TailStart = TailStart {
+        store_id: 9,
+        segment_bytes: SEGMENT,
+        epoch: 1,
+        position: 0,
+        crc: 0,
+        store_timestamp_ms: 0,
+    };
+
+    fn env() -> SimEnv {
+        Sim::new(1).env()
+    }
+
+    /// Appends a batch of items of these lengths; returns the offset after it.
+    fn append(tail: &mut Tail<SimBuffer>, env: &SimEnv, lens: &[usize], lazy: bool) -> u64 {
+        let need = Need { payload_bytes: lens.iter().sum(), items: lens.len() };
+        tail.room(need, 0, Duration::ZERO, |len| env.buffer(len));
+        for len in lens {
+            tail.item(ItemKind::FactDelete, 0, *len, |_, out| out.fill(7));
+        }
+        tail.end_batch(lazy, 0);
+        tail.appended()
+    }
+
+    fn positions(tail: &mut Tail<SimBuffer>) -> Vec<u64> {
+        std::iter::from_fn(|| tail.take(0)).map(|frame| frame.position).collect()
+    }
+
+    #[test]
+    fn batches_gather_in_one_frame_until_somebody_takes_it() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        let ends: Vec<u64> = (0..3).map(|_| append(&mut tail, &env, &[10, 20], false)).collect();
+        assert_eq!(ends, [158, 188, 218]);
+        assert_eq!(positions(&mut tail), [0]);
+        assert!(tail.is_empty());
+        append(&mut tail, &env, &[10], false);
+        assert_eq!(positions(&mut tail), [4096]);
+    }
+
+    #[test]
+    fn nobody_takes_a_lazy_batch_until_an_urgent_one_joins() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        append(&mut tail, &env, &[10], true);
+        assert_eq!((tail.next_space_end(), positions(&mut tail)), (None, vec![]));
+        append(&mut tail, &env, &[10], false);
+        assert_eq!(positions(&mut tail), [0]);
+        append(&mut tail, &env, &[10], true);
+        tail.hurry();
+        assert_eq!(positions(&mut tail), [4096]);
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_goes_into_the_next_segment_after_a_seal() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        append(&mut tail, &env, &[10 * BLOCK_BYTES], false);
+        append(&mut tail, &env, &[10 * BLOCK_BYTES], false);
+        let frames: Vec<_> = std::iter::from_fn(|| tail.take(0)).collect();
+        let places: Vec<_> =
+            frames.iter().map(|frame| (frame.position, frame.buffer.len() / BLOCK_BYTES)).collect();
+        assert_eq!(places, [(0, 11), (11 * 4096, 1), (SEGMENT, 11)]);
+        // The seal may be written only when the next segment is there.
+        assert_eq!(frames[1].space_end, SEGMENT + BLOCK_BYTES as u64);
+    }
+
+    #[test]
+    fn a_slots_mark_moves_within_a_frame_and_begins_anew_in_the_next() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        append(&mut tail, &env, &[1], false);
+        let frame = tail.frame_number();
+        let at = tail.mark(Mark { slot: 3, end: 1 }, None);
+        tail.mark(Mark { slot: 3, end: 2 }, Some(at));
+        let marks = tail.take(0).expect("it is urgent").marks;
+        assert_eq!(marks, [Mark { slot: 3, end: 2 }]);
+        assert_ne!(tail.frame_number(), frame);
+    }
+
+    #[test]
+    fn whatever_is_appended_every_frame_follows_and_none_crosses_its_segment() {
+        for seed in 0..200 {
+            let (env, mut tail, chance) = (env(), Tail::new(START), Random::new(seed));
+            let mut chain = Chain::new(START.store_id, SEGMENT);
+            let (mut appended, mut read) = (0, 0);
+            let mut drain = |tail: &mut Tail<SimBuffer>| {
+                while let Some(frame) = tail.take(0) {
+                    assert_eq!(frame.position, chain.position, "seed {seed}");
+                    assert_eq!(chain.frame_bytes(&frame.buffer), Ok(frame.buffer.len()), "seed {seed}");
+                    let header = chain.check(&frame.buffer).expect("it follows").header;
+                    chain.follow(&header);
+                    read += header.items as usize;
+                }
+            };
+            for _ in 0..60 {
+                let lens: Vec<usize> =
+                    (0..1 + chance.index(4)).map(|_| [1, 500, 4000, 12_000][chance.index(4)]).collect();
+                let need = Need { payload_bytes: lens.iter().sum(), items: lens.len() };
+                assert!(frame_bytes(need.payload_bytes, need.items) <= tail.batch_bytes_max());
+                let end = tail.end_with(need);
+                append(&mut tail, &env, &lens, chance.index(2) == 0);
+                assert_eq!(tail.end_with(Need::default()), end, "seed {seed}");
+                if chance.index(3) == 0 {
+                    tail.control(FrameKind::Note, 0, |len| env.buffer(len));
+                }
+                drain(&mut tail);
+                appended += need.items;
+            }
+            tail.hurry();
+            drain(&mut tail);
+            assert_eq!((read, tail.bytes()), (appended, 0), "seed {seed}");
+        }
+    }
+}
