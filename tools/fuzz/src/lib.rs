@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[path = "../../../net/wire/tests/checks/mod.rs"]
 pub mod checks;
 
+/// The same for bytes read as log.
+#[path = "../../../engine/tests/checks/mod.rs"]
+pub mod log_checks;
+
 /// One allocation may have this many bytes whatever the input is, …
 const ALLOCATION_BYTES_FREE: usize = 64 * 1024;
 /// … and this many for each byte of it: text that is unescaped, lists that double, typed forms of small objects.

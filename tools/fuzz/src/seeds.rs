@@ -31,6 +31,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             written += 1;
         }
     }
+    let folder = corpus.join("log_frame");
+    fs::create_dir_all(&folder)?;
+    for (index, frame) in ringmq_fuzz::log_checks::seeds().into_iter().enumerate() {
+        fs::write(folder.join(index.to_string()), frame)?;
+        written += 1;
+    }
     println!("{written} seeds");
     Ok(())
 }

@@ -1,0 +1,35 @@
+//! Seeded mutations of log frames: whatever the bytes, reading them does not panic, and what is read is what is there.
+
+use ringmq_engine::env::Random;
+
+mod checks;
+
+const MUTATIONS: u64 = 20_000;
+
+/// A frame with a few bytes changed, cut or doubled, mostly where there is something.
+fn mutated(chance: &Random, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = seeds[chance.index(seeds.len())].clone();
+    for _ in 0..1 + chance.index(4) {
+        let used = bytes.len().min(256).max(1);
+        let at = chance.index(used);
+        match chance.index(5) {
+            0 => bytes.truncate(at),
+            1 => bytes.extend_from_within(at..),
+            2 => bytes[at..].iter_mut().take(4).for_each(|byte| *byte = [0, 0xff][chance.index(2)]),
+            _ => bytes[at] = chance.next() as u8,
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_bytes_make_reading_a_log_panic() {
+    let seeds = checks::seeds();
+    seeds.iter().for_each(|seed| checks::log_frame(seed));
+    for seed in 0..MUTATIONS {
+        checks::log_frame(&mutated(&Random::new(seed), &seeds));
+    }
+}
