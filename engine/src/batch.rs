@@ -113,8 +113,14 @@ impl Batch {
 
     /// Whether a change would change anything in `facts`.
     pub(crate) fn changes(&self, fact: &BatchFact, facts: &Facts) -> bool {
-        let value = fact.value.map(|(start, end)| &self.bytes[start..end]);
-        facts.would_change(&self.bytes[fact.key.0..fact.key.1], value)
+        let (key, value) = self.fact(fact);
+        facts.would_change(key, value)
+    }
+
+    /// A change's key and value; `None` deletes.
+    pub(crate) fn fact(&self, fact: &BatchFact) -> (&[u8], Option<&[u8]>) {
+        let bytes = |(start, end): (usize, usize)| &self.bytes[start..end];
+        (bytes(fact.key), fact.value.map(bytes))
     }
 
     fn stash(&mut self, bytes: &[u8]) -> (usize, usize) {

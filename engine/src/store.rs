@@ -12,9 +12,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::batch::{Batch, Place};
-use crate::env::{Env, Signal};
+use crate::env::{Buffer, Env, Signal};
 use crate::limits::FACTS_MAX;
-use crate::log::{ItemKind, Log, Mark, Wanted, read};
+use crate::log::{ItemKind, Log, Mark, Tail, Wanted, read};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
@@ -293,59 +293,12 @@ impl<E: Env> Store<E> {
         let now_ms = self.shared.env.wall_ms().max(self.shared.store_timestamp_ms.get());
         self.shared.store_timestamp_ms.set(now_ms);
         let mut tail = log.begin_batch(need);
-        let frame = tail.frame_number();
-        let Batch { bytes, records, facts, lazy } = batch;
-        for record in records.iter_mut() {
-            let queue_offset = state.queues.at(record.queue).end();
-            let encoded = &bytes[record.start..record.start + record.len];
-            let (physical, crc) =
-                tail.item(ItemKind::Record, record.tag_hash, record.len, |physical, out| {
-                    out.copy_from_slice(encoded);
-                    // Neither reaches 2^63 before the disk of any machine is full.
-                    ringmq_wire::record::place(out, queue_offset.0 as i64, physical as i64, now_ms);
-                });
-            let size = u32::try_from(record.len).expect("a batch is at most BATCH_BYTES_MAX");
-            state.apply_record(
-                record.queue,
-                Entry { physical, size, tag_hash: record.tag_hash, crc },
-                now_ms,
-            );
-            record.place = Place { queue_offset, physical_offset: PhysicalOffset(physical) };
-
-            let queue = state.queues.at_mut(record.queue);
-            let at = queue.marked.filter(|(marked, _)| *marked == frame).map(|(_, at)| at);
-            let mark = Mark { slot: record.queue.0, end: queue_offset.0 + 1 };
-            queue.marked = Some((frame, tail.mark(mark, at)));
-            if planted::is(Bug::VisibleBeforeDurable) {
-                queue.visible_end = queue.end();
-            }
-        }
-        for fact in facts.iter() {
-            let key = &bytes[fact.key.0..fact.key.1];
-            let value = fact.value.map(|(start, end)| &bytes[start..end]);
-            if !state.facts.would_change(key, value) {
-                continue;
-            }
-            match value {
-                Some(value) => {
-                    let key_len = u16::try_from(key.len()).expect("keys are at most FACT_KEY_BYTES_MAX");
-                    tail.item(ItemKind::FactPut, 0, 2 + key.len() + value.len(), |_, out| {
-                        out[..2].copy_from_slice(&key_len.to_be_bytes());
-                        out[2..2 + key.len()].copy_from_slice(key);
-                        out[2 + key.len()..].copy_from_slice(value);
-                    });
-                    state.apply_put(key, value);
-                }
-                None => {
-                    tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
-                    state.apply_delete(key);
-                }
-            }
-        }
-        tail.end_batch(*lazy, now_ms);
+        append_records(batch, &mut tail, &mut state, now_ms);
+        append_facts(batch, &mut tail, &mut state);
+        tail.end_batch(batch.lazy, now_ms);
         let ticket = Ticket(tail.appended());
         drop(tail);
-        log.end_batch(*lazy);
+        log.end_batch(batch.lazy);
         Ok(Appended { ticket, store_timestamp_ms: now_ms })
     }
 
@@ -550,5 +503,54 @@ impl<E: Env> Store<E> {
 impl<E: Env> Clone for Store<E> {
     fn clone(&self) -> Self {
         Store { shared: self.shared.clone() }
+    }
+}
+
+/// Copies the records of a batch into the open frame, each with the place it gets, and applies them.
+fn append_records<B: Buffer>(batch: &mut Batch, tail: &mut Tail<B>, state: &mut State, now_ms: i64) {
+    let frame = tail.frame_number();
+    for record in &mut batch.records {
+        let queue_offset = state.queues.at(record.queue).end();
+        let encoded = &batch.bytes[record.start..record.start + record.len];
+        let (physical, crc) = tail.item(ItemKind::Record, record.tag_hash, record.len, |physical, out| {
+            out.copy_from_slice(encoded);
+            // Neither reaches 2^63 before the disk of any machine is full.
+            ringmq_wire::record::place(out, queue_offset.0 as i64, physical as i64, now_ms);
+        });
+        let size = u32::try_from(record.len).expect("a batch is at most BATCH_BYTES_MAX");
+        state.apply_record(record.queue, Entry { physical, size, tag_hash: record.tag_hash, crc }, now_ms);
+        record.place = Place { queue_offset, physical_offset: PhysicalOffset(physical) };
+
+        let queue = state.queues.at_mut(record.queue);
+        let at = queue.marked.filter(|(marked, _)| *marked == frame).map(|(_, at)| at);
+        let mark = Mark { slot: record.queue.0, end: queue_offset.0 + 1 };
+        queue.marked = Some((frame, tail.mark(mark, at)));
+        if planted::is(Bug::VisibleBeforeDurable) {
+            queue.visible_end = queue.end();
+        }
+    }
+}
+
+/// Writes those fact changes of a batch into the open frame that change something, and applies them.
+fn append_facts<B: Buffer>(batch: &Batch, tail: &mut Tail<B>, state: &mut State) {
+    for fact in batch.facts.iter() {
+        if !batch.changes(fact, &state.facts) {
+            continue;
+        }
+        let (key, value) = batch.fact(fact);
+        let Some(value) = value else {
+            tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
+            state.apply_delete(key);
+            continue;
+        };
+        let key_len = u16::try_from(key.len()).expect("keys are at most FACT_KEY_BYTES_MAX");
+        tail.item(ItemKind::FactPut, 0, size_of::<u16>() + key.len() + value.len(), |_, out| {
+            let (len_out, rest) = out.split_at_mut(size_of::<u16>());
+            let (key_out, value_out) = rest.split_at_mut(key.len());
+            len_out.copy_from_slice(&key_len.to_be_bytes());
+            key_out.copy_from_slice(key);
+            value_out.copy_from_slice(value);
+        });
+        state.apply_put(key, value);
     }
 }

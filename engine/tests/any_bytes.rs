@@ -10,7 +10,7 @@ const MUTATIONS: u64 = 20_000;
 fn mutated(chance: &Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = seeds[chance.index(seeds.len())].clone();
     for _ in 0..1 + chance.index(4) {
-        let used = bytes.len().min(256).max(1);
+        let used = bytes.len().clamp(1, 256);
         let at = chance.index(used);
         match chance.index(5) {
             0 => bytes.truncate(at),

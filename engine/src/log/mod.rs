@@ -339,6 +339,7 @@ impl<E: Env> Log<E> {
             tail.recycle(frame.marks);
         });
         if commits.durable() != before {
+            self.segments.set_written(commits.durable());
             self.progress.fire();
         }
         self.work.fire();

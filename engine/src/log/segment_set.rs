@@ -15,6 +15,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,14 +34,24 @@ pub(crate) struct SegmentSet<E: Env> {
     sync_writes: bool,
     files: RefCell<BTreeMap<u64, Rc<E::File>>>,
     ready: Cell<u64>,
+    /// Nothing is written before this any more.
+    written: Cell<u64>,
     disk_full: Cell<bool>,
 }
 
 impl<E: Env> SegmentSet<E> {
     /// A set of which nothing is prepared from `active` (a segment's base) on.
     pub fn new(env: E, folder: PathBuf, segment_bytes: u64, sync_writes: bool, active: u64) -> SegmentSet<E> {
-        let (files, ready, disk_full) = (RefCell::default(), Cell::new(active), Cell::new(false));
-        SegmentSet { env, folder, segment_bytes, sync_writes, files, ready, disk_full }
+        SegmentSet {
+            env,
+            folder,
+            segment_bytes,
+            sync_writes,
+            files: RefCell::default(),
+            ready: Cell::new(active),
+            written: Cell::new(active),
+            disk_full: Cell::new(false),
+        }
     }
 
     /// Length of every segment.
@@ -68,6 +79,11 @@ impl<E: Env> SegmentSet<E> {
         self.disk_full.get()
     }
 
+    /// Nothing is written before `physical` any more: files of whole segments there may be closed.
+    pub fn set_written(&self, physical: u64) {
+        self.written.set(physical);
+    }
+
     /// The open file of a prepared place.
     pub fn writer(&self, physical: u64) -> Option<Rc<E::File>> {
         self.files.borrow().get(&self.base(physical)).cloned()
@@ -93,7 +109,8 @@ impl<E: Env> SegmentSet<E> {
                 // What an earlier life of this process prepared is not prepared again.
                 let file = self.open_or_create(base).await?;
                 let len = file.len().await?.min(self.segment_bytes);
-                self.hold(base, file);
+                let (_, left) = self.hold(base, file);
+                close_all::<E>(left).await;
                 if len >= BLOCK_BYTES as u64 {
                     self.ready.set(base + len - len % BLOCK_BYTES as u64);
                     return Ok(());
@@ -115,11 +132,13 @@ impl<E: Env> SegmentSet<E> {
     async fn open_or_create(&self, base: u64) -> io::Result<E::File> {
         let path = self.path(base);
         let how = OpenHow { create_new: false, write: true, sync_writes: self.sync_writes };
-        match self.env.open(&path, how).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened,
-        }
-        let file = self.env.open(&path, OpenHow { create_new: true, ..how }).await?;
+        let file = match self.env.open(&path, how).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.env.open(&path, OpenHow { create_new: true, ..how }).await?
+            }
+            opened => opened?,
+        };
+        // Also when it was there: an attempt that failed half-way may have made it.
         if !planted::is(Bug::FolderSyncForgotten) {
             self.env.sync_folder(&self.folder).await?;
         }
@@ -135,38 +154,47 @@ impl<E: Env> SegmentSet<E> {
         let how = OpenHow { create_new: false, write: false, sync_writes: false };
         let file = self.env.open(&self.path(base), how).await?;
         let (file, left) = self.hold(base, file);
-        for file in left {
-            // Nothing was written through it; failing to close it harms nobody.
-            let _ = file.close().await;
-        }
+        close_all::<E>(left).await;
         Ok(file)
     }
 
     /// Closes all files that nobody uses.
     pub async fn close(&self) {
         let files = self.files.take();
-        for file in files.into_values().filter_map(Rc::into_inner) {
-            let _ = file.close().await;
-        }
+        close_all::<E>(files.into_values().filter_map(Rc::into_inner)).await;
     }
 
-    /// Keeps a file open, and gives back those that are too many: the oldest that nobody uses.
+    /// Keeps a file open, and gives back those to close: one that is open already, or too many: then the oldest that
+    /// nobody uses.
     fn hold(&self, base: u64, file: E::File) -> (Rc<E::File>, Vec<E::File>) {
         let mut files = self.files.borrow_mut();
-        let file = files.entry(base).or_insert_with(|| Rc::new(file)).clone();
-        let active = self.base(self.ready.get()).saturating_sub(2 * self.segment_bytes);
         let mut left = Vec::new();
+        let held = match files.entry(base) {
+            Entry::Occupied(held) => {
+                left.push(file);
+                held.get().clone()
+            }
+            Entry::Vacant(place) => place.insert(Rc::new(file)).clone(),
+        };
+        let written = self.base(self.written.get());
         while files.len() > SEGMENT_FILES_OPEN_MAX {
             let unused =
-                files.iter().find(|&(&at, file)| at < active && at != base && Rc::strong_count(file) == 1);
+                files.iter().find(|&(&at, file)| at < written && at != base && Rc::strong_count(file) == 1);
             let Some(at) = unused.map(|(&at, _)| at) else { break };
             left.extend(files.remove(&at).and_then(Rc::into_inner));
         }
-        (file, left)
+        (held, left)
     }
 
     fn path(&self, base: u64) -> PathBuf {
         segment::path(&self.folder, base)
+    }
+}
+
+/// What was written through them was flushed, or told as failed; failing to close them harms nobody.
+async fn close_all<E: Env>(files: impl IntoIterator<Item = E::File>) {
+    for file in files {
+        let _ = file.close().await;
     }
 }
 
