@@ -135,3 +135,88 @@ impl ParkedPulls {
         pull
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use ringmq_engine::env::sim::Sim;
+    use ringmq_wire::record::tag::TagSelection;
+
+    use super::*;
+    use crate::broker::testing::open_store;
+
+    /// A pull of a connection at a queue until a second; the opaque tells them apart.
+    fn pull(slot: u32, queue: QueueRef, deadline_s: u64, opaque: i32) -> ParkedPull {
+        ParkedPull {
+            conn: ConnId { slot, generation: 0 },
+            format: HeadFormat::Json,
+            opaque,
+            queue,
+            from: QueueOffset(0),
+            examined_to: QueueOffset(0),
+            filter: Filter::Tags(Rc::new(TagSelection::EVERYTHING)),
+            records_max: 32,
+            deadline: Duration::from_secs(deadline_s),
+        }
+    }
+
+    fn opaques(pulls: &mut Vec<ParkedPull>) -> Vec<i32> {
+        pulls.drain(..).map(|pull| pull.opaque).collect()
+    }
+
+    /// Invariant 1, counted.
+    fn check(parked: &ParkedPulls) {
+        let at_queues: usize = parked.at_queue.iter().map(Vec::len).sum();
+        assert_eq!(
+            [at_queues, parked.deadlines.len(), parked.of_conn.len()],
+            [parked.pulls.len(); 3],
+            "every pull is at its queue, among the deadlines and at its connection"
+        );
+    }
+
+    #[test]
+    fn pulls_wait_until_woken_expired_or_dropped() {
+        let sim = Sim::new(1);
+        let store = open_store(&sim);
+        let (a, b) = (store.queue("T", 0), store.queue("T", 1));
+        let mut parked = ParkedPulls::default();
+        for (slot, queue, deadline, opaque) in
+            [(1, a, 30, 1), (2, a, 10, 2), (1, b, 20, 3), (3, b, 20, 4), (1, b, 5, 5), (2, b, 40, 6)]
+        {
+            parked.park(pull(slot, queue, deadline, opaque)).unwrap();
+        }
+        check(&parked);
+        let mut taken = Vec::new();
+        assert_eq!(parked.next_deadline(), Some(Duration::from_secs(5)));
+        parked.take_expired(Duration::from_secs(4), &mut taken);
+        assert_eq!(opaques(&mut taken), [0; 0]);
+        parked.take_expired(Duration::from_secs(10), &mut taken);
+        assert_eq!(opaques(&mut taken), [5, 2], "earliest first");
+        parked.drop_conn(ConnId { slot: 1, generation: 0 });
+        check(&parked);
+        parked.take_at(a, &mut taken);
+        assert_eq!(opaques(&mut taken), [0; 0], "the last one there was the dropped connection's");
+        parked.take_at(b, &mut taken);
+        assert_eq!(opaques(&mut taken), [4, 6], "in the order they came");
+        check(&parked);
+        assert_eq!((parked.len(), parked.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_pull_back_and_takes_others() {
+        let sim = Sim::new(1);
+        let store = open_store(&sim);
+        let (a, b) = (store.queue("T", 0), store.queue("T", 1));
+        let mut parked = ParkedPulls::default();
+        for opaque in 0..PARKED_PER_QUEUE_MAX as i32 {
+            parked.park(pull(1, a, 10, opaque)).unwrap();
+        }
+        assert_eq!(parked.park(pull(1, a, 10, -1)).unwrap_err().opaque, -1);
+        parked.park(pull(1, b, 10, -2)).unwrap();
+        check(&parked);
+        parked.drop_conn(ConnId { slot: 1, generation: 0 });
+        assert_eq!(parked.len(), 0);
+        check(&parked);
+    }
+}

@@ -119,7 +119,8 @@ pub fn identity() -> Identity {
     }
 }
 
-fn open(sim: &Sim, settings: Settings) -> (Store<SimEnv>, Broker<SimEnv>) {
+/// A store in the simulated folder.
+pub fn open_store(sim: &Sim) -> Store<SimEnv> {
     let options = StoreOptions {
         segment_bytes: 4 << 20,
         writes_in_flight_max: 4,
@@ -129,9 +130,7 @@ fn open(sim: &Sim, settings: Settings) -> (Store<SimEnv>, Broker<SimEnv>) {
         answer_before_flush: false,
     };
     let opening = Store::open(sim.env(), Path::new(FOLDER), options, Rc::new(Signal::new()));
-    let (store, _) = sim.run_until(opening).unwrap().unwrap();
-    let broker = Broker::open(store.clone(), identity(), settings, now_of(sim)).unwrap();
-    (store, broker)
+    sim.run_until(opening).unwrap().unwrap().0
 }
 
 fn now_of(sim: &Sim) -> Now {
@@ -152,7 +151,8 @@ impl Table {
     /// A broker on what an earlier one left.
     pub fn on(disk: Disk, settings: Settings) -> Table {
         let sim = Sim::on(disk, 1);
-        let (store, broker) = open(&sim, settings);
+        let store = open_store(&sim);
+        let broker = Broker::open(store.clone(), identity(), settings, now_of(&sim)).unwrap();
         Table {
             sim,
             store,

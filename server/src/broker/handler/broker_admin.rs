@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use ringmq_engine::env::Env;
+use ringmq_wire::command::VERSION;
 use ringmq_wire::json;
 use ringmq_wire::request::admin::{BrokerSettingsReply, TextTable};
 use ringmq_wire::request::topic::DataVersion;
@@ -68,6 +69,7 @@ pub fn runtime<E: Env>(
         table.insert(key.to_owned(), value.to_string());
     };
     put("brokerActive", &store.poisoned().is_none());
+    put("brokerVersion", &VERSION);
     put("brokerVersionDesc", &identity.version);
     put("bootTimestamp", &broker.opened_wall_ms);
     put("runtime", &days(up));

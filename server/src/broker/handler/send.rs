@@ -20,6 +20,7 @@
 //!  - `WAIT=false` is answered when durable too: there is no faster answer to give.
 //!  - A message with DELAY or a timer is refused, because this broker would deliver it at once. On retry topics it
 //!    is taken and delivered at once: clients put DELAY there by themselves, and losing those would be worse.
+//!  - On retry topics, the number of times consumed is also read from the properties, where Go leaves it.
 //!  - Half messages are refused as by a broker with `rejectTransactionMessage`.
 //!  - A negative queue id takes the write queues in turn instead of by chance.
 //!
@@ -61,7 +62,7 @@ pub fn send<E: Env>(
     call: &Call<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
-    let request = SendRequest::decode(call.head.code, &call.head.fields)?;
+    let mut request = SendRequest::decode(call.head.code, &call.head.fields)?;
     name::check_topic(request.topic)?;
     if name::is_send_forbidden(request.topic) {
         return Err(Refusal::SendForbidden(request.topic.into()));
@@ -71,6 +72,7 @@ pub fn send<E: Env>(
         if request.batch {
             return Err(Refusal::BatchToRetryTopic(group.into()));
         }
+        request = with_times_consumed(request);
         redirect_retry(broker, &request, group, call.now, &mut target)?;
     }
 
@@ -165,6 +167,18 @@ fn new_topic<E: Env>(broker: &Broker<E>, request: &SendRequest<'_>) -> Result<To
     };
     broker.topics.check_room(&config)?;
     Ok(config)
+}
+
+/// How often a message was consumed, and how often it may be: Java moves both from the properties to the header,
+/// Go leaves them there and writes 0 into the header. Without this, a Go consumer that fails would get its message
+/// back at once for ever.
+fn with_times_consumed(request: SendRequest<'_>) -> SendRequest<'_> {
+    let property = |name| properties::get(request.properties.as_bytes(), name)?.parse::<i32>().ok();
+    SendRequest {
+        reconsume_times: request.reconsume_times.max(property(properties::RECONSUME_TIME).unwrap_or(0)),
+        reconsume_times_max: property(properties::MAX_RECONSUME_TIMES).or(request.reconsume_times_max),
+        ..request
+    }
 }
 
 /// A message to a retry topic that was consumed too often goes to the group's dead-letter topic instead; so

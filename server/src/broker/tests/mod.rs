@@ -1,6 +1,7 @@
 //! The broker's behaviour, through frames. One file per family of requests.
 
 mod administration;
+mod captured;
 mod connections;
 mod groups;
 mod offsets;

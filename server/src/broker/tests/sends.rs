@@ -276,6 +276,21 @@ fn a_retry_topic_takes_what_clients_send_there_and_gives_up_in_time() {
 }
 
 #[test]
+fn a_go_consumer_that_fails_for_ever_gives_up_too() {
+    let mut table = Table::new();
+    let consumer = table.connect();
+    for times in 16..=17 {
+        let properties =
+            format!("RECONSUME_TIME\u{1}{times}\u{2}MAX_RECONSUME_TIMES\u{1}16\u{2}DELAY\u{1}18\u{2}");
+        let fields = with(Table::send_fields("%RETRY%G", 0, &properties), "l", 0.into());
+        table.call(consumer, SendMessageV2, &fields, times.to_string().as_bytes()).expect(0);
+    }
+    let retried = table.pull(consumer, "%RETRY%G", 0, 0, "*");
+    assert_eq!((retried.bodies(), retried.records()[0].reconsume_times), (vec!["16".to_owned()], 16));
+    assert_eq!(table.pull(consumer, "%DLQ%G", 0, 0, "*").bodies(), ["17"]);
+}
+
+#[test]
 fn a_retry_topic_of_an_unknown_group_is_refused_when_groups_are_not_created() {
     let mut table = Table::with(Settings { auto_create_group: false, ..Settings::default() });
     let consumer = table.connect();
