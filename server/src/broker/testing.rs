@@ -119,6 +119,24 @@ pub fn identity() -> Identity {
     }
 }
 
+/// The frames captured from real clients and servers, by the name that says what each is.
+pub fn captured_frames() -> BTreeMap<String, Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../net/wire/tests/golden");
+    let mut frames = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "hex") {
+            continue;
+        }
+        let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
+        let digits = text.as_bytes().as_chunks::<2>().0;
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        frames.insert(name, digits.iter().map(byte).collect());
+    }
+    frames
+}
+
 /// A store in the simulated folder.
 pub fn open_store(sim: &Sim) -> Store<SimEnv> {
     let options = StoreOptions {

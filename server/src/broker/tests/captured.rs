@@ -5,8 +5,6 @@
 //! values are not compared.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ringmq_wire::HeadScratch;
@@ -14,7 +12,7 @@ use ringmq_wire::code::RequestCode;
 use ringmq_wire::frame::{self, Decoded};
 
 use crate::broker::access::{self, Permission};
-use crate::broker::testing::{Answer, Table};
+use crate::broker::testing::{Answer, Table, captured_frames};
 
 /// Requests that we answer otherwise than Apache, and why.
 const DIFFERENT: [(i32, &str); 2] = [
@@ -40,11 +38,7 @@ struct Exchange {
     replies: BTreeMap<i32, Captured>,
 }
 
-fn read(path: PathBuf) -> Captured {
-    let text: String = fs::read_to_string(path).unwrap().split_whitespace().collect();
-    let digits = text.as_bytes().as_chunks::<2>().0;
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    let bytes: Vec<u8> = digits.iter().map(byte).collect();
+fn read(bytes: Vec<u8>) -> Captured {
     let Ok(Decoded::Frame(frame, _)) = frame::decode(&bytes) else { panic!("a whole frame") };
     let mut scratch = HeadScratch::default();
     let head = scratch.decode(frame.format, frame.head).unwrap();
@@ -54,22 +48,20 @@ fn read(path: PathBuf) -> Captured {
 
 /// All requests to a broker, by who sent them.
 fn exchanges() -> BTreeMap<String, Vec<Exchange>> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../net/wire/tests/golden"));
-    let names: Vec<String> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let frames = captured_frames();
     let mut exchanges: BTreeMap<String, Vec<Exchange>> = BTreeMap::new();
-    for name in names.iter().filter(|name| name.ends_with("-request.hex") && !name.contains("-server-")) {
-        let request = read(folder.join(name));
+    for (name, bytes) in &frames {
+        if !name.ends_with("-request") || name.contains("-server-") {
+            continue;
+        }
+        let request = read(bytes.clone());
         let code = request.code;
         let Some(known) = RequestCode::from_number(code) else { panic!("{name}") };
         if access::permission(known) == Permission::Never && code != 12 {
             continue;
         }
-        let stem = name.strip_suffix(".hex").unwrap();
-        let replies = names.iter().filter(|reply| reply.starts_with(&format!("{stem}-reply-")));
-        let replies = replies.map(|reply| read(folder.join(reply)));
+        let replies = frames.iter().filter(|(reply, _)| reply.starts_with(&format!("{name}-reply-")));
+        let replies = replies.map(|(_, bytes)| read(bytes.clone()));
         let replies = replies.map(|reply| (reply.code, reply)).collect();
         let who = name.split(&format!("-{code}-")).next().unwrap();
         let exchange = Exchange { name: name.clone(), request, replies };
