@@ -76,6 +76,8 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
 
     /// A zeroed buffer of `len` bytes, a multiple of [`BLOCK_BYTES`].
     fn buffer(&self, len: usize) -> Self::Buffer;
+    /// A buffer whose bytes are whatever they are: for one who writes every byte that leaves it.
+    fn buffer_to_fill(&self, len: usize) -> Self::Buffer;
     /// Opens a file.
     fn open(&self, path: &Path, how: OpenHow) -> impl Future<Output = io::Result<Self::File>>;
     /// The names in a folder, sorted.

@@ -355,7 +355,7 @@ impl Item {
     }
 }
 
-/// Completes a frame whose payload is already in `frame` (from [`HEADER_BYTES`] on, zeros after it): writes the
+/// Completes a frame whose payload is already in `frame` (from [`HEADER_BYTES`] on): writes the padding, the
 /// directory and the header, whose `crc` is computed here and returned.
 pub fn encode_around_payload(frame: &mut [u8], header: &Header, directory: &[Item]) -> u32 {
     let directory_at = HEADER_BYTES + header.payload_bytes as usize;
@@ -363,6 +363,7 @@ pub fn encode_around_payload(frame: &mut [u8], header: &Header, directory: &[Ite
     for (item, out) in directory.iter().zip(frame[directory_at..directory_end].chunks_exact_mut(ITEM_BYTES)) {
         item.encode(out);
     }
+    frame[directory_end..header.frame_bytes()].fill(0);
     let (head, rest) = frame.split_at_mut(HEADER_BYTES);
     head.fill(0);
     head[0..4].copy_from_slice(&MAGIC.to_be_bytes());

@@ -126,6 +126,10 @@ impl Env for GlommioEnv {
         GlommioBuffer::zeroed(len)
     }
 
+    fn buffer_to_fill(&self, len: usize) -> GlommioBuffer {
+        GlommioBuffer::unfilled(len)
+    }
+
     async fn open(&self, path: &Path, how: OpenHow) -> io::Result<GlommioFile> {
         GlommioFile::open(path, how).await
     }

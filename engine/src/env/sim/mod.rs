@@ -268,6 +268,11 @@ impl Env for SimEnv {
         SimBuffer { bytes: vec![0; len] }
     }
 
+    fn buffer_to_fill(&self, len: usize) -> SimBuffer {
+        // Not zero, so that a byte that nobody wrote shows.
+        SimBuffer { bytes: vec![0xe7; len] }
+    }
+
     async fn open(&self, path: &Path, how: OpenHow) -> io::Result<SimFile> {
         SimFile::open(self, path, how).await
     }
