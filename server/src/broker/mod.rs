@@ -19,7 +19,8 @@
 //!  2. A table here (topics, groups) is changed only after the store has accepted the batch that says so.
 //!  3. A request that is not one-way gets exactly one reply, at once, when durable, or when its pull ends;
 //!     a one-way request gets none, not even an error.
-//!  4. Sends and pulls that find something allocate nothing here once the buffers have grown.
+//!  4. A send allocates nothing here once the buffers have grown; a pull that finds something only the list of
+//!     pieces that it found, and its filter if it brings one that names tags.
 //!
 //! Not here: telling name servers ([`registration`](crate::broker::registration)), waiting and sending (`shard/`), bytes
 //! (`ringmq_wire`), durability (`ringmq_engine`).

@@ -138,10 +138,7 @@ impl ParkedPulls {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use ringmq_engine::env::sim::Sim;
-    use ringmq_wire::record::tag::TagSelection;
 
     use super::*;
     use crate::broker::testing::open_store;
@@ -155,7 +152,7 @@ mod tests {
             queue,
             from: QueueOffset(0),
             examined_to: QueueOffset(0),
-            filter: Filter::Tags(Rc::new(TagSelection::EVERYTHING)),
+            filter: Filter::Everything,
             records_max: 32,
             deadline: Duration::from_secs(deadline_s),
         }

@@ -20,16 +20,23 @@ use crate::broker::limits::SUBSCRIPTIONS_PER_GROUP_MAX;
 /// Which records of a queue are wanted. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
-    /// Records whose tag is selected; everything, if no tag is named.
+    /// Every record. Apart from tags, so that the most frequent filter costs no memory.
+    Everything,
+    /// Records whose tag is selected.
     Tags(Rc<TagSelection>),
     /// An expression over properties, which nothing here evaluates: pulls with it are refused.
     Sql,
 }
 
 impl Filter {
+    fn of(selection: TagSelection) -> Filter {
+        if selection.is_everything() { Filter::Everything } else { Filter::Tags(Rc::new(selection)) }
+    }
+
     /// Whether a record with that tag hash passes.
     pub fn admits(&self, tag_hash: i32) -> bool {
         match self {
+            Filter::Everything => true,
             Filter::Tags(selection) => selection.admits(tag_hash),
             Filter::Sql => false,
         }
@@ -50,7 +57,7 @@ pub enum ExpressionError {
 /// Reads an expression. An absent type is TAG; absent, empty and `*` text is everything.
 pub fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter, ExpressionError> {
     match expression_type {
-        None | Some("" | EXPRESSION_TAG) => Ok(Filter::Tags(Rc::new(TagSelection::parse(text)?))),
+        None | Some("" | EXPRESSION_TAG) => Ok(Filter::of(TagSelection::parse(text)?)),
         Some(EXPRESSION_SQL92) => Ok(Filter::Sql),
         Some(other) => Err(ExpressionError::UnknownType(other.chars().take(40).collect())),
     }
@@ -87,7 +94,7 @@ impl Subscribed {
     /// Reads what a heartbeat says.
     pub fn read(said: Subscription) -> Result<Subscribed, ExpressionError> {
         let filter = if said.is_tag() {
-            Filter::Tags(Rc::new(said.selection()?))
+            Filter::of(said.selection()?)
         } else {
             parse(Some(&said.expression_type), "")?
         };
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     fn selection(tags: &[&str]) -> Result<Filter, ExpressionError> {
-        Ok(Filter::Tags(Rc::new(TagSelection::of(tags.iter().copied()).unwrap())))
+        Ok(Filter::of(TagSelection::of(tags.iter().copied()).unwrap()))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use ringmq_wire::Value;
 use ringmq_wire::code::RequestCode::*;
 use ringmq_wire::code::response;
 
+use crate::broker::limits::{DEFINITIONS_PER_LIST_MAX, TOPICS_MAX};
 use crate::broker::testing::{Answer, Table};
 
 fn define(table: &mut Table, conn: ConnId, topic: &str, queues: i32, perm: i32, attributes: &str) -> Answer {
@@ -152,6 +153,44 @@ fn the_state_of_a_topic_is_told_in_fastjsons_form() {
     );
     assert_eq!(of_topic(&mut table, conn, GetTopicStats, "T").expect(0).text(), expected);
     of_topic(&mut table, conn, GetTopicStats, "None").expect(17);
+}
+
+#[test]
+fn at_the_bound_of_topics_one_more_is_refused_and_known_ones_are_changed() {
+    let mut table = Table::new();
+    let conn = table.connect();
+    for list in 0..TOPICS_MAX / DEFINITIONS_PER_LIST_MAX {
+        let room = DEFINITIONS_PER_LIST_MAX.min(TOPICS_MAX - table.broker.topics.count());
+        let topics: Vec<String> = (0..room)
+            .map(|number| {
+                format!(r#"{{"topicName":"T{list}_{number}","readQueueNums":1,"writeQueueNums":1}}"#)
+            })
+            .collect();
+        let body = format!(r#"{{"topicConfigList":[{}]}}"#, topics.join(","));
+        table.call(conn, UpdateAndCreateTopicList, &[], body.as_bytes()).expect(0);
+    }
+    assert_eq!(table.broker.topics.count(), TOPICS_MAX);
+    let answer = define(&mut table, conn, "More", 1, 6, "").expect(1);
+    assert!(answer.remark.ends_with("delete one that is not used"), "{}", answer.remark);
+    table.send(conn, "More", 0, "", "x").expect(1);
+    table.heartbeat(conn, "c1", "G", &[]).expect(1);
+    assert!(table.broker.groups.get("G").is_none());
+    define(&mut table, conn, "T0_0", 2, 6, "").expect(0);
+    of_topic(&mut table, conn, DeleteTopicInBroker, "T0_0").expect(0);
+    define(&mut table, conn, "More", 1, 6, "").expect(0);
+}
+
+#[test]
+fn a_list_over_its_bound_is_refused() {
+    let mut table = Table::new();
+    let conn = table.connect();
+    let entries = |entry: &str| vec![entry; DEFINITIONS_PER_LIST_MAX + 1].join(",");
+    let topics = format!(r#"{{"topicConfigList":[{}]}}"#, entries(r#"{"topicName":"T"}"#));
+    let groups = format!(r#"{{"groupConfigList":[{}]}}"#, entries(r#"{"groupName":"G"}"#));
+    for (code, body) in [(UpdateAndCreateTopicList, topics), (UpdateAndCreateGroupList, groups)] {
+        let answer = table.call(conn, code, &[], body.as_bytes()).expect(1);
+        assert_eq!(answer.remark, "a list has at most 1000 definitions; send it in parts");
+    }
 }
 
 #[test]

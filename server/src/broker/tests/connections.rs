@@ -36,7 +36,7 @@ fn every_permitted_code_has_a_handler_and_no_other() {
 }
 
 #[test]
-fn rules_4_and_5_an_answer_is_in_the_format_of_its_request_and_echoes_its_opaque() {
+fn rules_04_and_05_an_answer_is_in_the_format_of_its_request_and_echoes_its_opaque() {
     for format in [HeadFormat::Json, HeadFormat::Binary] {
         let mut table = Table::new();
         table.format = format;
@@ -57,7 +57,7 @@ fn rules_4_and_5_an_answer_is_in_the_format_of_its_request_and_echoes_its_opaque
 }
 
 #[test]
-fn rule_3_missing_and_unknown_fields_are_no_error() {
+fn rule_03_missing_and_unknown_fields_are_no_error() {
     let mut table = Table::new();
     let conn = table.connect();
     let body = br#"{"clientID":"c","unknown":{"a":[1,2]}}"#;

@@ -140,7 +140,7 @@ fn a_member_that_is_silent_for_two_minutes_loses_its_connection() {
 }
 
 #[test]
-fn heartbeats_of_all_clients_are_understood() {
+fn rule_18_heartbeats_of_all_clients_are_understood_and_their_hashes_ignored() {
     let java = r#"{"clientID":"10.0.0.9@26634#2642011375737","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"CG","messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[2598919,2598920],"expressionType":"TAG","subString":"TagA || TagB","subVersion":1795360511454,"tagsSet":["TagA","TagB"],"topic":"TopicB"}],"unitMode":false}],"heartbeatFingerprint":0,"producerDataSet":[{"groupName":"CLIENT_INNER_PRODUCER"}],"withoutSub":false}"#;
     let go = r#"{"clientID":"10.0.0.9@29791","producerDataSet":[],"consumerDataSet":[{"groupName":"CG","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","subscriptionDataSet":[{"classFilterMode":false,"topic":"TopicB","subString":"TagA || TagB","tagsSet":["TagA","TagB"],"codeSet":["2598919","2598920"],"subVersion":1795360722044487370,"expressionType":"TAG"}],"unitMode":false}]}"#;
     let cpp = "{\"clientID\":\"10.0.0.9@1407#DEFAULT\",\"consumerDataSet\":[{\"consumeFromWhere\":0,\"consumeType\":1,\"groupName\":\"CG\",\"messageModel\":1,\"subscriptionDataSet\":[{\"codeSet\":[0,0],\"subString\":\"TagA || TagB\",\"subVersion\":\"1795361064215\",\"tagsSet\":[\"TagA\",\"TagB\"],\"topic\":\"TopicB\"}]}]}\n";
@@ -151,7 +151,6 @@ fn heartbeats_of_all_clients_are_understood() {
         for tag in ["TagA", "TagB", "TagC"] {
             table.send(conn, "TopicB", 0, tag, tag).expect(0);
         }
-        // rule_18: hashes are computed here, whatever the client sends.
         let fields = Table::pull_fields("CG", "TopicB", 0, 0, 0, "");
         assert_eq!(table.call(conn, PullMessage, &fields, &[]).bodies(), ["TagA", "TagB"]);
     }

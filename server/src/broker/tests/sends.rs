@@ -131,7 +131,7 @@ fn the_checks_of_a_send_answer_in_their_order() {
 }
 
 #[test]
-fn rule_9_an_unknown_topic_is_made_after_its_default_topic() {
+fn rule_09_an_unknown_topic_is_made_after_its_default_topic() {
     let mut table = Table::new();
     let producer = table.connect();
     let before = table.broker.topics_changed().unwrap();
