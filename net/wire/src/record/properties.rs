@@ -80,6 +80,15 @@ pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
 /// Prefix of names that are never stored.
 pub const TRANSIENT_PREFIX: &str = "__RMQ.TRANSIENT.";
 
+/// The well-formed pairs of an encoded string that is known to be text, in order: each whole pair without its end,
+/// its name and its value. For whoever looks for several names, this is one pass.
+pub fn pairs_of(properties: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    properties.split(char::from(PAIR_END)).filter_map(|pair| {
+        let (name, value) = pair.split_once(char::from(NAME_END))?;
+        (!name.is_empty() && !value.is_empty()).then_some((pair, name, value))
+    })
+}
+
 /// The pairs of an encoded string, in order, malformed pieces left out.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     pairs(properties).filter_map(|(_, name, value)| {
@@ -169,6 +178,10 @@ mod tests {
         ];
         for (input, expected) in table {
             assert_eq!(listed(input), *expected, "{input:?}");
+            if let Ok(text) = std::str::from_utf8(input) {
+                let of_text: Vec<_> = pairs_of(text).map(|(_, name, value)| (name, value)).collect();
+                assert_eq!(of_text, *expected, "{input:?}");
+            }
         }
     }
 

@@ -47,14 +47,6 @@ use crate::broker::outcome::{Now, Outcome};
 use crate::broker::reply::{Refusal, Reply};
 use crate::broker::{Broker, Call, Scratch, group, topic};
 
-/// Properties that the broker writes itself, or that must not be stored: a stored POP_CK would be taken for a
-/// live receipt.
-const REPLACED: [&str; 4] =
-    [properties::POP_CK, properties::MSG_REGION, properties::TRACE_ON, properties::CLUSTER];
-/// Properties that ask for later delivery.
-const TIMERS: [&str; 3] =
-    [properties::TIMER_DELIVER_MS, properties::TIMER_DELAY_SEC, properties::TIMER_DELAY_MS];
-
 /// SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE. Whether it is a batch is said by a field, not by the
 /// code: C++ sends batches as 310.
 pub fn send<E: Env>(
@@ -77,7 +69,7 @@ pub fn send<E: Env>(
     }
 
     begin_batch(&mut broker.scratch, &target);
-    let generated_key = if request.batch {
+    let unique_key = if request.batch {
         add_items(broker, call, &request, &target)?
     } else {
         add_single(broker, call, &request, &target)?
@@ -92,8 +84,7 @@ pub fn send<E: Env>(
     if let Some(config) = target.new_group.take() {
         groups.adopt(config);
     }
-    let given_key = properties::get(request.properties.as_bytes(), properties::UNIQUE_KEY);
-    write_reply(broker, target.queue_id, given_key.or(generated_key.as_deref()), reply);
+    write_reply(broker, target.queue_id, unique_key.as_deref(), reply);
     Ok(Outcome::ReplyWhenDurable(appended.ticket))
 }
 
@@ -231,46 +222,36 @@ fn begin_batch(scratch: &mut Scratch, target: &Target<'_>) {
     }
 }
 
-/// Adds one message, its properties edited; gives the unique key that it got, if it had none.
-fn add_single<E: Env>(
+/// Adds one message, its properties edited; gives its unique key, which the broker makes if it had none.
+fn add_single<'a, E: Env>(
     broker: &mut Broker<E>,
     call: &Call<'_>,
-    request: &SendRequest<'_>,
+    request: &SendRequest<'a>,
     target: &Target<'_>,
-) -> Result<Option<String>, Refusal> {
-    let given = request.properties.as_bytes();
+) -> Result<Option<Cow<'a, str>>, Refusal> {
+    let retried = group_of_retry_topic(request.topic).is_some();
+    let given_up = target.topic.starts_with(name::DEAD_LETTER_PREFIX) && retried;
+    let noticed = edit_properties(request.properties, given_up, &mut broker.scratch.properties);
     let transaction = request.sys_flag & sys_flag::TRANSACTION_MASK;
-    let half = properties::get(given, properties::TRANSACTION_PREPARED);
-    if matches!(transaction, sys_flag::TRANSACTION_PREPARED | sys_flag::TRANSACTION_ROLLBACK)
-        || half.is_some_and(|half| half.eq_ignore_ascii_case("true"))
+    if matches!(transaction, sys_flag::TRANSACTION_PREPARED | sys_flag::TRANSACTION_ROLLBACK) || noticed.half
     {
         return Err(Refusal::HalfMessage(broker.identity.broker_name.clone()));
     }
-    let retried = group_of_retry_topic(request.topic).is_some();
-    if let Some(property) = asks_for_later(given).filter(|_| !retried) {
+    if let Some(property) = noticed.asks_for_later().filter(|_| !retried) {
         return Err(Refusal::Delay(property));
     }
 
-    let generated_key = match properties::get(given, properties::UNIQUE_KEY) {
-        Some(_) => None,
-        None => Some(unique_key(broker, call.now)),
+    let unique_key = match noticed.unique_key {
+        Some(given) => Cow::Borrowed(given),
+        None => Cow::Owned(unique_key(broker, call.now)),
     };
     let Broker { identity, settings, scratch, .. } = broker;
     let edited = &mut scratch.properties;
-    edited.clear();
-    let given_up = target.topic.starts_with(name::DEAD_LETTER_PREFIX) && retried;
-    let keep = |name: &str| {
-        let dropped = REPLACED.contains(&name)
-            || name.starts_with(properties::TRANSIENT_PREFIX)
-            || given_up && name == properties::DELAY;
-        !dropped
-    };
-    properties::copy_if(given, keep, edited);
     properties::push(properties::MSG_REGION, &identity.region, edited);
     properties::push(properties::TRACE_ON, if settings.trace_on { "true" } else { "false" }, edited);
     properties::push(properties::CLUSTER, &identity.cluster, edited);
-    if let Some(key) = &generated_key {
-        properties::push(properties::UNIQUE_KEY, key, edited);
+    if let Cow::Owned(made) = &unique_key {
+        properties::push(properties::UNIQUE_KEY, made, edited);
     }
     if call.body.len() > BODY_BYTES_MAX || edited.len() > PROPERTIES_BYTES_MAX {
         return Err(Refusal::MessageTooLarge { body: call.body.len(), properties: edited.len() });
@@ -281,22 +262,24 @@ fn add_single<E: Env>(
         properties: edited,
         ..draft(request, target, call.peer, identity.store_host)
     };
-    scratch.batch.record(target.queue, tag_hash(edited), &draft)?;
-    Ok(generated_key)
+    scratch.batch.record(target.queue, noticed.tag.map_or(0, tag::hash_code), &draft)?;
+    Ok(Some(unique_key))
 }
 
 /// Adds every message of a batch body, each with its own flag, body and properties as they are; the
-/// properties of the request are not stored, and nothing is added: Go's items have none at all.
-fn add_items<E: Env>(
+/// properties of the request are not stored, and nothing is added: Go's items have none at all. Gives the unique key of
+/// the whole batch, if it has one.
+fn add_items<'a, E: Env>(
     broker: &mut Broker<E>,
     call: &Call<'_>,
-    request: &SendRequest<'_>,
+    request: &SendRequest<'a>,
     target: &Target<'_>,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<Cow<'a, str>>, Refusal> {
     if request.sys_flag & sys_flag::TRANSACTION_MASK != 0 {
         return Err(Refusal::BatchWith("a batch has no transaction flag"));
     }
-    if asks_for_later(request.properties.as_bytes()).is_some() {
+    let noticed = edit_properties(request.properties, false, &mut broker.scratch.properties);
+    if noticed.asks_for_later().is_some() {
         return Err(Refusal::BatchWith("a batch is not delivered later"));
     }
     if request.topic.len() > name::TOPIC_BYTES_MAX || call.body.len() > BODY_BYTES_MAX {
@@ -317,7 +300,7 @@ fn add_items<E: Env>(
     if count == 0 {
         return Err(Refusal::BatchWith("a batch has at least one message"));
     }
-    Ok(None)
+    Ok(noticed.unique_key.map(Cow::Borrowed))
 }
 
 /// What all records of a send share.
@@ -347,13 +330,54 @@ fn tag_hash(encoded: &[u8]) -> i32 {
     properties::get(encoded, properties::TAGS).map_or(0, tag::hash_code)
 }
 
-/// The property that asks for later delivery, if one does. Delay level 0 is "now".
-fn asks_for_later(encoded: &[u8]) -> Option<&'static str> {
-    let level = properties::get(encoded, properties::DELAY);
-    if level.is_some_and(|level| level.parse::<i32>().is_ok_and(|level| level > 0)) {
-        return Some(properties::DELAY);
+/// What a broker looks for in a message's properties. Of duplicates the last counts.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Noticed<'a> {
+    unique_key: Option<&'a str>,
+    tag: Option<&'a str>,
+    half: bool,
+    /// A delay level above 0, which is "now".
+    delayed: bool,
+    timer: Option<&'static str>,
+}
+
+impl Noticed<'_> {
+    /// The property that asks for later delivery, if one does.
+    fn asks_for_later(&self) -> Option<&'static str> {
+        if self.delayed { Some(properties::DELAY) } else { self.timer }
     }
-    TIMERS.into_iter().find(|timer| properties::get(encoded, timer).is_some())
+}
+
+/// Looks at a message's properties once, and puts into `edited` those that are stored as they are. Not stored are
+/// those that the broker writes itself, transient ones, POP_CK, which would be taken for a live receipt, and the
+/// delay of a message that was given up.
+fn edit_properties<'a>(given: &'a str, given_up: bool, edited: &mut Vec<u8>) -> Noticed<'a> {
+    edited.clear();
+    let mut noticed = Noticed::default();
+    for (pair, name, value) in properties::pairs_of(given) {
+        match name {
+            properties::POP_CK | properties::MSG_REGION | properties::TRACE_ON | properties::CLUSTER => {
+                continue;
+            }
+            properties::DELAY => {
+                noticed.delayed = value.parse::<i32>().is_ok_and(|level| level > 0);
+                if given_up {
+                    continue;
+                }
+            }
+            properties::UNIQUE_KEY => noticed.unique_key = Some(value),
+            properties::TAGS => noticed.tag = Some(value),
+            properties::TRANSACTION_PREPARED => noticed.half = value.eq_ignore_ascii_case("true"),
+            properties::TIMER_DELIVER_MS => noticed.timer = Some(properties::TIMER_DELIVER_MS),
+            properties::TIMER_DELAY_SEC => noticed.timer = Some(properties::TIMER_DELAY_SEC),
+            properties::TIMER_DELAY_MS => noticed.timer = Some(properties::TIMER_DELAY_MS),
+            _ if name.starts_with(properties::TRANSIENT_PREFIX) => continue,
+            _ => {}
+        }
+        edited.extend_from_slice(pair.as_bytes());
+        edited.push(properties::PAIR_END);
+    }
+    noticed
 }
 
 /// A unique key for a message without one, in the form that clients give theirs: 32 hexadecimal digits of
