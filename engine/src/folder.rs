@@ -172,30 +172,31 @@ pub(crate) async fn begin<E: Env>(
     segment_bytes: u64,
 ) -> Result<Marker, OpenError> {
     let path = folder.join(NEW_MARKER_FILE);
-    if let Found::HalfMade { has_segment } = *found {
-        let bytes = first_block(env, &path).await.map_err(|error| failed("reading", &path, &error))?;
-        match Marker::decode(&bytes) {
-            Ok(marker) => {
-                blank_first_segment(env, folder, has_segment).await?;
-                return Ok(marker);
-            }
-            // It was not durable yet, so there was nothing after it.
-            Err(_) if !has_segment => {
-                env.remove(&path).await.map_err(|error| failed("removing", &path, &error))?
-            }
-            Err(what) => {
-                return Err(OpenError::Corrupt { file: path.display().to_string(), position: 0, what });
+    let fresh = Marker::new(segment_bytes, env.random());
+    let marker = match *found {
+        Found::HalfMade { has_segment } => {
+            blank_first_segment(env, folder, has_segment).await?;
+            let bytes = first_block(env, &path).await.map_err(|error| failed("reading", &path, &error))?;
+            match Marker::decode(&bytes) {
+                Ok(marker) => marker,
+                // It was not durable yet, so there was nothing after it.
+                Err(_) if !has_segment => fresh,
+                Err(what) => {
+                    return Err(OpenError::Corrupt { file: path.display().to_string(), position: 0, what });
+                }
             }
         }
-    }
-    let marker = Marker::new(segment_bytes, env.random());
+        _ => fresh,
+    };
     let mut text = serde_json::to_vec(&marker).expect("a marker is text and numbers");
     text.push(b'\n');
     text.resize(BLOCK_BYTES, b' ');
     let mut buffer = env.buffer(BLOCK_BYTES);
     buffer.as_mut().copy_from_slice(&text);
+    // One that is there is written again: that it can be read does not mean that it is durable.
+    let create_new = *found == Found::Empty;
     let write = async {
-        let file = env.open(&path, OpenHow { create_new: true, write: true, sync_writes: false }).await?;
+        let file = env.open(&path, OpenHow { create_new, write: true, sync_writes: false }).await?;
         file.write_at(Rc::new(buffer), 0).await?;
         file.flush().await?;
         file.close().await?;

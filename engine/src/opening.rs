@@ -178,7 +178,9 @@ async fn rewrite<E: Env>(env: &E, folder: &Path, end: &Chain) -> Result<(), Open
                 let len = usize::try_from(to - position).unwrap_or(usize::MAX).min(READ_BYTES_MAX);
                 let bytes = Rc::new(file.read_at(position - base, len).await?);
                 if bytes.is_empty() {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    // After its seal a segment may have nothing.
+                    position = to;
+                    break;
                 }
                 let read = bytes.len() as u64;
                 file.write_at(bytes, position - base).await?;

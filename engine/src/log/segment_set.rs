@@ -7,9 +7,10 @@
 //!
 //! Invariants
 //!  1. Everything from the active segment's base to `ready` is in files whose names are durable, and was
-//!     written with zeros and flushed; the writer writes only there, so appending needs no journal commit.
+//!     written with zeros and flushed; the writer writes only there, so appending needs no journal commit. What
+//!     an earlier process prepared may have less behind it than it seems: writing there is slower, not wrong.
 //!  2. Zeros are written only at or after `ready`: never where a frame may be.
-//!  3. A segment is prepared to its last byte before the next one is created: a sealed segment is never short.
+//!  3. A segment is prepared to its last byte before the next one is created.
 //!
 //! Not here: when to prepare more (`appender`).
 
@@ -112,6 +113,7 @@ impl<E: Env> SegmentSet<E> {
                 let (_, left) = self.hold(base, file);
                 close_all::<E>(left).await;
                 if len >= BLOCK_BYTES as u64 {
+                    self.writer(base).expect("it was put there just now").flush().await?;
                     self.ready.set(base + len - len % BLOCK_BYTES as u64);
                     return Ok(());
                 }
