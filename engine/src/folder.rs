@@ -1,7 +1,8 @@
 //! A store's folder: what may be in it, the marker that says it is ours, and how it comes to be.
 //!
 //! ```text
-//! <folder>/ringmq.json                  the marker, written once: {"format":1,"segment_bytes":…,"store_id":"…"}
+//! <folder>/ringmq.json                  the marker, written once:
+//!                                       {"format":1,"segment_bytes":…,"store_id":"…","crc":"…"}
 //!          ringmq.json.new              the marker before the first segment was there
 //!          00000000000000000000.log …   the segments, without a gap
 //!          lock, flush-probe            of no meaning to a later start
@@ -13,7 +14,8 @@
 //! Invariants
 //!  1. A folder that is not empty and not ours is refused, and nothing in it is changed: an unmounted disk, a
 //!     mistyped path and a half-restored copy are never initialised.
-//!  2. The marker never changes.
+//!  2. The marker never changes, and a damaged one is noticed: with another store id the whole log would seem
+//!     to be somebody else's, and be overwritten.
 
 use std::io;
 use std::path::Path;
@@ -41,11 +43,20 @@ pub struct Marker {
     pub segment_bytes: u64,
     /// 16 hexadecimal digits, drawn at creation and in every frame.
     store_id: String,
+    /// 8 hexadecimal digits: CRC-32 of the other values as text, a space between two.
+    crc: String,
 }
 
 impl Marker {
     fn new(segment_bytes: u64, store_id: u64) -> Marker {
-        Marker { format: FORMAT, segment_bytes, store_id: format!("{store_id:016x}") }
+        let store_id = format!("{store_id:016x}");
+        let crc = Marker::crc(FORMAT, segment_bytes, &store_id);
+        Marker { format: FORMAT, segment_bytes, store_id, crc }
+    }
+
+    fn crc(format: u32, segment_bytes: u64, store_id: &str) -> String {
+        let text = format!("{format} {segment_bytes} {store_id}");
+        format!("{:08x}", crc32fast::hash(text.as_bytes()))
     }
 
     /// The number that every frame carries.
@@ -62,6 +73,9 @@ impl Marker {
                 "format {} is not {FORMAT}: another version of RingMQ wrote it",
                 marker.format
             ));
+        }
+        if marker.crc != Marker::crc(marker.format, marker.segment_bytes, &marker.store_id) {
+            return Err("the marker fails its checksum".into());
         }
         if marker.store_id().is_none() {
             return Err("the store id is no number".into());
@@ -292,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_back_with_its_padding_and_nothing_else_is() {
-        let good = r#"{"format":1,"segment_bytes":65536,"store_id":"00000000deadbeef"}"#;
+        let good = r#"{"format":1,"segment_bytes":65536,"store_id":"00000000deadbeef","crc":"1dfc45fc"}"#;
         let marker = Marker::decode(format!("{good}\n      ").as_bytes()).expect("it is a marker");
         assert_eq!((marker.segment_bytes, marker.store_id()), (65536, Some(0xdead_beef)));
         assert_eq!(serde_json::to_string(&marker).expect("json"), good);
@@ -303,6 +317,8 @@ mod tests {
             &good.replace("65536", "65537"),
             &good.replace("65536", "0"),
             &good.replace("beef", "beer"),
+            &good.replace("beef", "beee"),
+            &good.replace("65536", "61440"),
             &good[..good.len() - 1],
         ] {
             assert!(Marker::decode(bad.as_bytes()).is_err(), "{bad}");
