@@ -35,10 +35,6 @@ pub use heartbeat::{Heartbeat, LANES};
 /// How long work of a class may wait for its turn; the executor's hint for choosing among queues.
 const SERVE_LATENCY: Duration = Duration::from_millis(10);
 
-/// A lock is tried this often: io_uring holds descriptors for a moment after their process has died.
-const LOCK_TRIES: usize = 5;
-const LOCK_RETRY: Duration = Duration::from_millis(50);
-
 /// The world around one shard, for real. One per executor.
 #[derive(Debug, Clone)]
 pub struct GlommioEnv {
@@ -164,14 +160,7 @@ impl Env for GlommioEnv {
     }
 
     async fn lock_folder(&self, folder: &Path) -> io::Result<std::fs::File> {
-        let path = folder.join(LOCK_FILE);
-        for _ in 1..LOCK_TRIES {
-            match on_path(&path, try_lock).await {
-                Err(held) if held.kind() == io::ErrorKind::WouldBlock => self.sleep(LOCK_RETRY).await,
-                outcome => return outcome,
-            }
-        }
-        on_path(&path, try_lock).await
+        on_path(&folder.join(LOCK_FILE), try_lock).await
     }
 }
 

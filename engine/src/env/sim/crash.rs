@@ -9,7 +9,7 @@
 //!  2. The order of units depends on the disk only: the same mask gives the same disk.
 
 use super::content::{SECTORS, bytes_of, sector_of};
-use super::disk::{Disk, EntryChange, FileNode, FolderNode, Node, PendingWrite};
+use super::disk::{Disk, FileNode, FolderNode, Node, PendingWrite};
 use crate::env::Random;
 
 /// One thing that a crash keeps or loses.
@@ -67,44 +67,46 @@ impl Disk {
     /// The disk after a crash by chance: each write is lost, whole or torn; each change of a folder is kept
     /// or lost.
     pub fn crash_by_chance(&self, chance: &Random) -> Disk {
-        let kept = keep_by_chance(&self.pending_units(), chance);
+        let kept = Unit::keep_by_chance(&self.pending_units(), chance);
         self.crash(|index| kept[index])
     }
 }
 
-/// For each unit whether it survives; sectors of one write share their write's fate as often as not.
-pub(super) fn keep_by_chance(units: &[Unit], chance: &Random) -> Vec<bool> {
-    #[derive(Clone, Copy)]
-    enum Fate {
-        Lost,
-        Whole,
-        Torn,
-    }
-    let mut current = None;
-    units
-        .iter()
-        .map(|unit| match unit {
+impl Unit {
+    /// For each unit whether it survives: each write is lost, whole or torn, each change of a folder kept or lost.
+    pub fn keep_by_chance(units: &[Unit], chance: &Random) -> Vec<bool> {
+        let mut fate = (None, Fate::Lost);
+        let mut keep = |unit: &Unit| match unit {
             Unit::Entry => chance.chance(500),
             Unit::Sector { write } => {
-                let fate = match current {
-                    Some((same, fate)) if same == *write => fate,
-                    _ => [Fate::Lost, Fate::Whole, Fate::Torn][chance.index(3)],
-                };
-                current = Some((*write, fate));
-                match fate {
+                if fate.0 != Some(*write) {
+                    fate = (Some(*write), [Fate::Lost, Fate::Whole, Fate::Torn][chance.index(3)]);
+                }
+                match fate.1 {
                     Fate::Lost => false,
                     Fate::Whole => true,
                     Fate::Torn => chance.chance(500),
                 }
             }
-        })
-        .collect()
+        };
+        units.iter().map(&mut keep).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Lost,
+    Whole,
+    Torn,
 }
 
 impl FileNode {
     /// Per block of a pending write, the sectors that would change something, a bit each.
     fn sectors_that_matter(&self, index: usize, write: &PendingWrite) -> Vec<u8> {
         let changed = |(offset, block)| {
+            if write.superseded[offset] {
+                return 0;
+            }
             let block_index = write.first_block + offset;
             let earlier = &self.pending[..index];
             let contested = earlier.iter().any(|other| other.covers(block_index));
@@ -141,12 +143,10 @@ impl PendingWrite {
 
 impl FolderNode {
     fn crash(&mut self, before: &FolderNode, survives: &mut impl FnMut() -> bool) {
-        let kept = |change: &&EntryChange| {
-            let _ = change;
-            survives()
-        };
-        for change in before.pending.iter().filter(kept) {
-            change.apply(&mut self.durable);
+        for change in &before.pending {
+            if survives() {
+                change.apply(&mut self.durable);
+            }
         }
         self.now = self.durable.clone();
         self.pending.clear();

@@ -33,6 +33,7 @@ pub struct Disk {
     pub(super) nodes: Vec<Node>,
     capacity_blocks: usize,
     writes_begun: u64,
+    changes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub(super) struct PendingWrite {
     id: u64,
     pub(super) first_block: usize,
     pub(super) blocks: Vec<Block>,
+    /// Per block: a later write of it is durable, so this one can no longer land.
+    pub(super) superseded: Vec<bool>,
     stage: Stage,
 }
 
@@ -109,12 +112,17 @@ impl Disk {
     /// An empty disk without bounds.
     pub fn new() -> Disk {
         let root = Node::Folder(FolderNode::default());
-        Disk { nodes: vec![root], capacity_blocks: usize::MAX, writes_begun: 0 }
+        Disk { nodes: vec![root], capacity_blocks: usize::MAX, writes_begun: 0, changes: 0 }
     }
 
     /// Bounds the blocks of all files together; a write that would grow a file beyond fails with ENOSPC.
     pub fn set_capacity(&mut self, blocks: usize) {
         self.capacity_blocks = blocks;
+    }
+
+    /// Grows with every change of what the disk holds or has pending: equal numbers of one disk, equal disks.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The names in a folder, sorted.
@@ -229,6 +237,7 @@ impl Disk {
     }
 
     fn folder_mut(&mut self, node: NodeId) -> &mut FolderNode {
+        self.changes += 1;
         match &mut self.nodes[node] {
             Node::Folder(folder) => folder,
             Node::File(_) => unreachable!("found as a folder"),
@@ -248,6 +257,16 @@ impl Disk {
     pub fn rot(&mut self, path: &Path, position: u64, bit: u8) -> io::Result<()> {
         let node = self.find_file(path)?;
         self.flip(node, position, bit);
+        Ok(())
+    }
+
+    /// Takes a file away, for good.
+    pub fn lose(&mut self, path: &Path) -> io::Result<()> {
+        let (folder, name) = self.split(path)?;
+        self.remove(path)?;
+        let folder = self.folder_mut(folder);
+        folder.durable.remove(&name);
+        folder.pending.pop();
         Ok(())
     }
 
@@ -296,7 +315,9 @@ impl Disk {
         assert!(!self.file(node).pending.iter().any(overlaps), "two writes in flight share a block");
         let id = self.writes_begun;
         self.writes_begun += 1;
-        self.file_mut(node).pending.push(PendingWrite { id, first_block, blocks, stage: Stage::InFlight });
+        let superseded = vec![false; blocks.len()];
+        let write = PendingWrite { id, first_block, blocks, superseded, stage: Stage::InFlight };
+        self.file_mut(node).pending.push(write);
         Ok(id)
     }
 
@@ -308,8 +329,7 @@ impl Disk {
         write.stage = Stage::Completed;
         write.put(&mut file.now, write.blocks.len() * SECTORS);
         if synchronous {
-            write.put(&mut file.durable, write.blocks.len() * SECTORS);
-            file.pending.remove(index);
+            file.keep(index);
         }
     }
 
@@ -337,14 +357,15 @@ impl Disk {
 
     pub(super) fn complete_flush(&mut self, node: NodeId, covered: &[u64]) {
         let file = self.file_mut(node);
-        let durable = &mut file.durable;
-        file.pending.retain(|write| {
-            let flushed = write.stage == Stage::Completed && covered.contains(&write.id);
-            if flushed {
-                write.put(durable, write.blocks.len() * SECTORS);
+        let mut index = 0;
+        while index < file.pending.len() {
+            let write = &file.pending[index];
+            if write.stage == Stage::Completed && covered.contains(&write.id) {
+                file.keep(index);
+            } else {
+                index += 1;
             }
-            !flushed
-        });
+        }
     }
 
     /// The kernel marks the pages clean all the same: no later flush will write them.
@@ -379,6 +400,7 @@ impl Disk {
     }
 
     fn file_mut(&mut self, node: NodeId) -> &mut FileNode {
+        self.changes += 1;
         match &mut self.nodes[node] {
             Node::File(file) => file,
             Node::Folder(_) => unreachable!("opened as a file"),
@@ -387,6 +409,18 @@ impl Disk {
 }
 
 impl FileNode {
+    /// Makes a pending write durable: it is pending no more, and no earlier write of its blocks can land now.
+    fn keep(&mut self, index: usize) {
+        let write = self.pending.remove(index);
+        write.put(&mut self.durable, write.blocks.len() * SECTORS);
+        let kept = write.first_block..write.first_block + write.blocks.len();
+        for earlier in &mut self.pending[..index] {
+            for (offset, superseded) in earlier.superseded.iter_mut().enumerate() {
+                *superseded |= kept.contains(&(earlier.first_block + offset));
+            }
+        }
+    }
+
     fn pending_index(&self, id: u64) -> usize {
         self.pending.iter().position(|write| write.id == id).expect("a write in flight is pending")
     }
