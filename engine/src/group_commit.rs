@@ -68,6 +68,9 @@ impl<F> GroupCommit<F> {
         if self.poisoned.is_some() {
             return;
         }
+        if planted::is(Bug::AcknowledgedOutOfOrder) && number < self.first {
+            return;
+        }
         let at = usize::try_from(number - self.first).expect("few frames are in flight");
         self.in_flight[at].completed = true;
         if planted::is(Bug::AcknowledgedOutOfOrder) {

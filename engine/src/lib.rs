@@ -15,6 +15,7 @@ mod opening;
 pub mod planted;
 pub mod state;
 pub mod store;
+pub mod testing;
 
 pub use batch::Batch;
 pub use store::Store;

@@ -197,6 +197,23 @@ fn a_failed_flush_forgets_its_writes_and_the_next_one_succeeds_without_them() {
 }
 
 #[test]
+fn a_forgotten_write_does_not_land_over_a_later_one_that_is_durable() {
+    let sim = Sim::on(disk_with_a(), 3);
+    let env = sim.env();
+    sim.run_until(async {
+        let file = env.open(&folder().join("a"), WRITE).await.expect("open");
+        file.write_at(filled(&env, 2, 2), 0).await.expect("write");
+        sim.faults().plan(sim.trace().count(), Fault::Error);
+        assert!(file.flush().await.is_err());
+        file.write_at(filled(&env, 1, 3), 0).await.expect("write");
+        file.flush().await.expect("flush");
+    })
+    .expect("nothing to wait for");
+    assert_eq!(first_bytes(&sim.disk().crash(|_| true), "a"), Some(vec![3, 2]));
+    assert_eq!(first_bytes(&sim.disk().crash(|_| false), "a"), Some(vec![3, 1]));
+}
+
+#[test]
 fn each_fault_does_what_it_says() {
     let stall = Fault::Stall(Duration::from_secs(3));
     for (fault, error, blocks_after) in [

@@ -1,0 +1,243 @@
+//! One life of a store: opened on some disk, checked, given batches, watched at every step, and ended.
+//!
+//! ```text
+//!   disk ──▶ open ──▶ check against the model ──▶ batches … ──▶ (close)
+//!             ▲  └ a crash may come anywhere in here, and the next life begins on what it leaves ┘
+//!             └──────────────────────────────────────────────────────────────────────────────────
+//! ```
+//!
+//! Watched at every step
+//!  1. The watermark never goes back, and never moves again once the log is poisoned.
+//!  2. Consumers see nothing that is not durable.
+//!  3. A program that waits in vain is a failure.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::model::{Model, Plan, QUEUES};
+use super::workload::{FOLDER, Pace};
+use crate::batch::Batch;
+use crate::env::sim::{PATIENCE, Sim, SimEnv, Step};
+use crate::env::{Env, Signal, TaskClass};
+use crate::store::{AppendError, OpenError, Store, StoreOptions, Ticket};
+
+/// Tries of a batch that is refused for want of space or for being busy.
+const REFUSALS_MAX: usize = 200;
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
+/// What happens in one life.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// How the store is opened.
+    pub options: StoreOptions,
+    /// Batches that must have survived.
+    pub answered: usize,
+    /// So many of the batches that were appended and have not survived are given to it again, from the first one
+    /// on: producers that got no answer send again, but not all of them.
+    pub resends: (usize, Pace),
+    /// What it is given after that.
+    pub plans: Vec<(Plan, Pace)>,
+    /// Waits for the last batch, so that all are answered in the end.
+    pub settles: bool,
+    /// Closes the store.
+    pub closes: bool,
+}
+
+/// A life as seen from outside, shared with the task that lives it.
+pub struct Life {
+    script: Script,
+    model: RefCell<Model>,
+    store: RefCell<Option<Store<SimEnv>>>,
+    /// The store has been opened, and is perhaps being checked.
+    opened: Cell<bool>,
+    /// Batches found at the check.
+    recovered: Cell<Option<usize>>,
+    end: RefCell<Option<Result<(), String>>>,
+    refused: RefCell<Option<OpenError>>,
+    durable: Cell<Ticket>,
+    poisoned_at: Cell<Option<Ticket>>,
+}
+
+impl Life {
+    /// Begins a life on a simulated process. `model` is what was appended in earlier lives.
+    pub fn begin(sim: &Sim, model: Model, script: Script) -> Rc<Life> {
+        let life = Rc::new(Life {
+            script,
+            model: RefCell::new(model),
+            store: RefCell::default(),
+            opened: Cell::default(),
+            recovered: Cell::default(),
+            end: RefCell::default(),
+            refused: RefCell::default(),
+            durable: Cell::default(),
+            poisoned_at: Cell::default(),
+        });
+        let (env, living) = (sim.env(), life.clone());
+        sim.env().spawn(TaskClass::Serve, async move {
+            let end = living.live(env).await;
+            living.end.replace(Some(end));
+        });
+        life
+    }
+
+    /// Runs it until it ends or `watch` breaks off; after every step the watched promises are checked.
+    pub fn run(&self, sim: &Sim, mut watch: impl FnMut(&Life) -> ControlFlow<()>) -> Result<(), String> {
+        loop {
+            let step = sim.step();
+            self.look()?;
+            if watch(self).is_break() {
+                return Ok(());
+            }
+            if let Some(end) = self.end.borrow_mut().take() {
+                return end;
+            }
+            if step == Step::Nothing || sim.now() > PATIENCE {
+                return Err(format!("waits in vain; the latest operations were:\n{}", sim.trace().latest()));
+            }
+        }
+    }
+
+    /// Batches that have been answered: they must survive from now on.
+    pub fn answered(&self) -> usize {
+        let durable = self.model.borrow().answered(self.durable.get());
+        // Before the store is open, what had to survive still has to.
+        if self.recovered.get().is_some() { durable } else { self.script.answered }
+    }
+
+    /// What has been appended so far, in this life and earlier ones.
+    pub fn model(&self) -> Model {
+        self.model.borrow().clone()
+    }
+
+    /// Batches that have been appended, in this life and earlier ones.
+    pub fn appended(&self) -> usize {
+        self.model.borrow().len()
+    }
+
+    /// Whether the log has been poisoned.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned_at.get().is_some()
+    }
+
+    /// Whether the store has been opened.
+    pub fn is_opened(&self) -> bool {
+        self.opened.get()
+    }
+
+    /// Batches that the check found; `None` before it.
+    pub fn recovered(&self) -> Option<usize> {
+        self.recovered.get()
+    }
+
+    /// Why the store would not open, if it would not.
+    pub fn refused(&self) -> Option<OpenError> {
+        self.refused.borrow().clone()
+    }
+
+    async fn live(&self, env: SimEnv) -> Result<(), String> {
+        let progress = Rc::new(Signal::new());
+        let options = self.script.options.clone();
+        let opened = Store::open(env.clone(), Path::new(FOLDER), options, progress.clone()).await;
+        let store = match opened {
+            Ok((store, _)) => store,
+            Err(error) => {
+                self.refused.replace(Some(error.clone()));
+                return Err(format!("the store does not open: {error}"));
+            }
+        };
+        self.opened.set(true);
+        let model = self.model.borrow().clone();
+        let recovered = model.check(&store, self.script.answered).await?;
+        let lost = self.model.borrow_mut().cut(recovered);
+        self.durable.set(store.durable());
+        self.store.replace(Some(store.clone()));
+        self.recovered.set(Some(recovered));
+
+        let (resends, pace) = self.script.resends;
+        let again = lost.into_iter().take(resends).map(|plan| (plan, pace));
+        for (plan, pace) in again.chain(self.script.plans.iter().cloned()) {
+            match pace {
+                Pace::Next => {}
+                Pace::Sleep(duration) => env.sleep(duration).await,
+                Pace::Durable => settle(&store, &self.last_ticket(), &progress).await,
+            }
+            if !self.append(&env, &store, &plan).await? {
+                return Ok(());
+            }
+        }
+        if self.script.settles {
+            settle(&store, &self.last_ticket(), &progress).await;
+        }
+        if self.script.closes {
+            store
+                .close()
+                .await
+                .map_err(|error| format!("close: {error}"))
+                .or_else(|error| if store.poisoned().is_some() { Ok(()) } else { Err(error) })?;
+        }
+        Ok(())
+    }
+
+    /// Appends a batch; false if the log has been poisoned.
+    async fn append(&self, env: &SimEnv, store: &Store<SimEnv>, plan: &Plan) -> Result<bool, String> {
+        let mut batch = Batch::default();
+        for _ in 0..REFUSALS_MAX {
+            plan.fill(store, &mut batch);
+            match store.append(&mut batch) {
+                Ok(_) if store.poisoned().is_some() => return Err("a poisoned log accepted a batch".into()),
+                Ok(appended) => {
+                    self.model.borrow_mut().accept(plan.clone(), &batch, appended);
+                    return Ok(true);
+                }
+                Err(AppendError::Poisoned(_)) => return Ok(false),
+                // Refused for good, and nothing was changed: the next check would show it.
+                Err(AppendError::TooLarge { .. }) => return Ok(true),
+                Err(AppendError::Busy { .. } | AppendError::DiskFull) => env.sleep(REFUSED_PAUSE).await,
+                Err(error) => return Err(format!("append: {error}")),
+            }
+        }
+        // A disk that stays full is no failure of the store.
+        Ok(false)
+    }
+
+    fn last_ticket(&self) -> Ticket {
+        self.model.borrow().last_ticket()
+    }
+
+    fn look(&self) -> Result<(), String> {
+        let store = self.store.borrow();
+        let Some(store) = store.as_ref() else { return Ok(()) };
+        let durable = store.durable();
+        if durable < self.durable.replace(durable) {
+            return Err(format!("the watermark went back to {durable:?}"));
+        }
+        match self.poisoned_at.get() {
+            None if store.poisoned().is_some() => self.poisoned_at.set(Some(durable)),
+            Some(at) if at != durable => {
+                return Err(format!("the watermark of a poisoned log moved from {at:?} to {durable:?}"));
+            }
+            _ => {}
+        }
+        let model = self.model.borrow();
+        let answered = model.answered(durable);
+        for (queue, (topic, queue_id)) in QUEUES.into_iter().enumerate() {
+            let Some(at) = store.find_queue(topic, queue_id) else { continue };
+            let (_, visible) = store.bounds(at);
+            let durable = model.queue_len(queue, answered);
+            if visible.0 > durable {
+                return Err(format!("{topic}/{queue_id} shows {} records, {durable} are durable", visible.0));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns once the ticket is durable, or never will be.
+async fn settle(store: &Store<SimEnv>, ticket: &Ticket, progress: &Signal) {
+    while store.durable() < *ticket && store.poisoned().is_none() {
+        progress.wait().await;
+    }
+}

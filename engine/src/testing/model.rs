@@ -1,0 +1,282 @@
+//! A plain model of a store: the list of batches it accepted, and what any prefix of that list amounts to.
+//!
+//! The oracle after a crash, for `answered` and `appended` batches:
+//!
+//! ```text
+//!   batches   0 ──────────── answered ─────────── appended
+//!                            └── the recovered store is exactly one of these prefixes ──┘
+//! ```
+//!
+//! Invariants that [`Model::check`] demands
+//!  1. Answered ⊆ recovered ⊆ appended, and what is recovered is a prefix of batches: none is there in part.
+//!  2. Per queue: offsets are dense from the minimum, and every record is byte for byte the one accepted.
+//!  3. The facts are exactly those of the prefix.
+//!  4. The recovered store claims nothing durable beyond its end, and shows all of what it recovered.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ringmq_wire::record::{Draft, place};
+
+use crate::batch::Batch;
+use crate::env::Env;
+use crate::offset::QueueOffset;
+use crate::store::{Appended, Piece, ReadBudget, Store, Ticket};
+
+/// The queues of every workload.
+pub const QUEUES: [(&str, i32); 3] = [("orders", 0), ("orders", 1), ("bills", 0)];
+
+/// The fact that every batch with facts sets to the batch's number.
+pub const NUMBER_KEY: &[u8] = b"number";
+
+/// One batch as it will be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Tells its bytes from every other batch's.
+    pub number: u64,
+    /// Index into [`QUEUES`] and length of the body.
+    pub records: Vec<(usize, usize)>,
+    /// Changes of facts; `None` deletes.
+    pub facts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Nobody waits for it.
+    pub lazy: bool,
+}
+
+impl Plan {
+    /// Fills a batch for the store.
+    pub fn fill<E: Env>(&self, store: &Store<E>, batch: &mut Batch) {
+        batch.clear();
+        batch.lazy = self.lazy;
+        for &(queue, body_bytes) in &self.records {
+            let (topic, queue_id) = QUEUES[queue];
+            self.with_draft(queue, body_bytes, |draft| {
+                batch.record(store.queue(topic, queue_id), self.tag_hash(), draft).expect("a record");
+            });
+        }
+        for (key, value) in &self.facts {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+    }
+
+    fn tag_hash(&self) -> i32 {
+        i32::try_from(self.number % 7).expect("below 7")
+    }
+
+    fn with_draft<T>(&self, queue: usize, body_bytes: usize, then: impl FnOnce(&Draft<'_>) -> T) -> T {
+        let (topic, queue_id) = QUEUES[queue];
+        let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+        let body: Vec<u8> = (0..body_bytes as u64).map(|at| (self.number * 31 + at * 7) as u8 | 1).collect();
+        then(&Draft {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: i64::try_from(self.number).expect("small"),
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &body,
+            properties: b"",
+        })
+    }
+}
+
+/// One batch that the store accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// What was asked for.
+    pub plan: Plan,
+    /// Durable once the watermark is here.
+    pub ticket: Ticket,
+    /// Per record: its queue and its bytes, with its place in them.
+    records: Vec<(usize, Vec<u8>)>,
+}
+
+/// All batches that a store accepted, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Shared with the models of other moments.
+    batches: Vec<Rc<Accepted>>,
+}
+
+/// What a prefix of batches amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct State {
+    queues: [Vec<u8>; QUEUES.len()],
+    counts: [u64; QUEUES.len()],
+    facts: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl State {
+    fn apply(&mut self, batch: &Accepted) {
+        for (queue, bytes) in &batch.records {
+            self.queues[*queue].extend_from_slice(bytes);
+            self.counts[*queue] += 1;
+        }
+        for (key, value) in &batch.plan.facts {
+            match value {
+                Some(value) => self.facts.insert(key.clone(), value.clone()),
+                None => self.facts.remove(key),
+            };
+        }
+    }
+}
+
+impl Model {
+    /// Notes a batch that the store has just accepted.
+    pub fn accept(&mut self, plan: Plan, batch: &Batch, appended: Appended) {
+        let mut records = Vec::new();
+        for (&(queue, body_bytes), at) in plan.records.iter().zip(batch.places()) {
+            let mut bytes = Vec::new();
+            plan.with_draft(queue, body_bytes, |draft| draft.encode(&mut bytes)).expect("a record");
+            let offset = |offset: u64| i64::try_from(offset).expect("small");
+            let (queue_offset, physical) = (offset(at.queue_offset.0), offset(at.physical_offset.0));
+            place(&mut bytes, queue_offset, physical, appended.store_timestamp_ms);
+            records.push((queue, bytes));
+        }
+        self.batches.push(Rc::new(Accepted { plan, ticket: appended.ticket, records }));
+    }
+
+    /// Batches accepted.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether nothing was accepted.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// How many batches the watermark covers.
+    pub fn answered(&self, durable: Ticket) -> usize {
+        self.batches.partition_point(|batch| batch.ticket <= durable)
+    }
+
+    /// The model when it had so many batches.
+    pub fn first(&self, batches: usize) -> Model {
+        Model { batches: self.batches[..batches].to_vec() }
+    }
+
+    /// When this is durable, everything is.
+    pub fn last_ticket(&self) -> Ticket {
+        self.batches.last().map_or(Ticket::default(), |batch| batch.ticket)
+    }
+
+    /// The number of records of a queue in the first `batches` batches.
+    pub fn queue_len(&self, queue: usize, batches: usize) -> u64 {
+        let records = self.batches[..batches].iter().flat_map(|batch| &batch.records);
+        records.filter(|(of, _)| *of == queue).count() as u64
+    }
+
+    /// Forgets the batches from `batches` on, and returns what they were to do.
+    pub fn cut(&mut self, batches: usize) -> Vec<Plan> {
+        self.batches.drain(batches..).map(|batch| batch.plan.clone()).collect()
+    }
+
+    /// Compares a store that has just been opened with the prefixes it may be; returns which one it is.
+    pub async fn check<E: Env>(&self, store: &Store<E>, answered: usize) -> Result<usize, String> {
+        let found = observe(store).await?;
+        let mut state = State::default();
+        self.batches[..answered].iter().for_each(|batch| state.apply(batch));
+        let mut matching = (state == found).then_some(answered);
+        for (index, batch) in self.batches.iter().enumerate().skip(answered) {
+            state.apply(batch);
+            if state == found {
+                matching = Some(index + 1);
+            }
+        }
+        matching.ok_or_else(|| self.explain(&found, answered))
+    }
+
+    fn explain(&self, found: &State, answered: usize) -> String {
+        let mut state = State::default();
+        let mut lines = String::new();
+        for index in 0..=self.batches.len() {
+            if index >= answered {
+                let facts = facts_that_differ(&state.facts, &found.facts);
+                let same_bytes = (0..QUEUES.len()).all(|queue| state.queues[queue] == found.queues[queue]);
+                let bytes = if same_bytes { "equal" } else { "different" };
+                lines += &format!(
+                    "\n  {index} batches: records {:?}, bytes {bytes}; facts that differ: {facts}",
+                    state.counts
+                );
+            }
+            if let Some(batch) = self.batches.get(index) {
+                state.apply(batch);
+            }
+        }
+        format!(
+            "recovered {:?} records in {QUEUES:?}, {} facts: no prefix between {answered} answered and {} appended \
+             batches{lines}",
+            found.counts,
+            found.facts.len(),
+            self.batches.len()
+        )
+    }
+}
+
+fn facts_that_differ(expected: &BTreeMap<Vec<u8>, Vec<u8>>, found: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for key in expected.keys().chain(found.keys()) {
+        if expected.get(key) != found.get(key) {
+            names.push(String::from_utf8_lossy(key).into_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    format!("{names:?}")
+}
+
+/// Everything a store has, through its public door.
+async fn observe<E: Env>(store: &Store<E>) -> Result<State, String> {
+    let mut state = State::default();
+    for (queue, (topic, queue_id)) in QUEUES.into_iter().enumerate() {
+        let Some(at) = store.find_queue(topic, queue_id) else { continue };
+        let (first, end) = store.bounds(at);
+        if first != QueueOffset(0) {
+            return Err(format!("{topic}/{queue_id} begins at {first:?} though nothing was removed"));
+        }
+        if end != store.appended_end(at) {
+            return Err(format!("{topic}/{queue_id} shows {end:?} of {:?}", store.appended_end(at)));
+        }
+        state.counts[queue] = end.0;
+        state.queues[queue] = read_all(store, at, end).await?;
+    }
+    store.facts_with_prefix(b"", |key, value| {
+        state.facts.insert(key.to_vec(), value.to_vec());
+    });
+    let (start, appended) = store.log_bounds();
+    if !(start.0..=appended.0).contains(&store.durable().0) {
+        return Err(format!("watermark {:?} is outside the log, {start:?} to {appended:?}", store.durable()));
+    }
+    Ok(state)
+}
+
+async fn read_all<E: Env>(
+    store: &Store<E>,
+    queue: crate::state::QueueRef,
+    end: QueueOffset,
+) -> Result<Vec<u8>, String> {
+    let budget = ReadBudget { records_max: 7, bytes_max: 64 * 1024, entries_max: 1000 };
+    let mut bytes = Vec::new();
+    let mut next = QueueOffset(0);
+    while next < end {
+        let mut reading = store.read(queue, next, budget, |_| true);
+        if reading.records == 0 || reading.next_offset <= next {
+            return Err(format!("a read from {next:?} of {end:?} returns nothing"));
+        }
+        next = reading.next_offset;
+        store.fetch(&mut reading.pieces).await.map_err(|error| error.to_string())?;
+        for piece in &reading.pieces {
+            match piece {
+                Piece::Hot(slice) => bytes.extend_from_slice(slice.bytes()),
+                Piece::Cold { .. } => return Err("a fetched piece is still cold".into()),
+            }
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,115 @@
+//! A bit is flipped, or a file lost, in a log that has come to rest: nothing answered may then be missing
+//! without a word.
+//!
+//! A log at rest ends with a frame that notes its watermark, so every batch lies below a watermark that is on
+//! the disk. The open is refused with the file's name, or finds every batch (the damage hit what nobody needs).
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use super::crash::{Violation, workload_random};
+use super::life::{Life, Script};
+use super::model::Model;
+use super::workload::{FOLDER, Pace, Workload};
+use crate::env::sim::{Disk, Sim};
+use crate::env::{LOCK_FILE, Random};
+
+/// Longer than an idle log waits before it notes its watermark.
+const REST: Duration = Duration::from_secs(10);
+
+/// What was visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Workloads run.
+    pub workloads: u64,
+    /// Damaged disks opened.
+    pub damages: u64,
+    /// Of these, refused.
+    pub refused: u64,
+}
+
+/// Runs so many workloads with so many damages each.
+pub fn run(
+    seed: u64,
+    workloads: u64,
+    damages: u64,
+    mut progress: impl FnMut(&Tally),
+) -> Result<Tally, Violation> {
+    let mut tally = Tally::default();
+    for number in 0..workloads {
+        let violation = |(state, what)| Violation { seed, workload: number, state, what };
+        damage(seed, number, damages, &mut tally).map_err(violation)?;
+        tally.workloads += 1;
+        progress(&tally);
+    }
+    Ok(tally)
+}
+
+fn damage(seed: u64, number: u64, damages: u64, tally: &mut Tally) -> Result<(), (String, String)> {
+    let random = workload_random(seed, number);
+    let mut workload = Workload::draw(&random);
+    if let Some((_, pace)) = workload.plans.last_mut() {
+        *pace = Pace::Durable;
+    }
+    let (disk, model) = rest(&workload, &random).map_err(|what| ("undamaged".to_string(), what))?;
+    let script = Script {
+        options: workload.options.clone(),
+        answered: model.len(),
+        resends: (0, Pace::Next),
+        plans: Vec::new(),
+        settles: true,
+        closes: false,
+    };
+    for index in 0..damages {
+        let (damaged, what) = hurt(&disk, &random);
+        let sim = Sim::on(damaged, random.next());
+        let life = Life::begin(&sim, model.clone(), script.clone());
+        let ended = life.run(&sim, |_| ControlFlow::Continue(()));
+        tally.damages += 1;
+        match life.refused() {
+            Some(_) => tally.refused += 1,
+            None => ended.map_err(|error| (format!("damage {index}, {what}"), error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs the workload and lets it come to rest.
+fn rest(workload: &Workload, random: &Random) -> Result<(Disk, Model), String> {
+    let sim = Sim::new(random.next());
+    let script = Script {
+        options: workload.options.clone(),
+        answered: 0,
+        resends: (0, Pace::Next),
+        plans: workload.plans.clone(),
+        settles: true,
+        closes: false,
+    };
+    let life = Life::begin(&sim, Model::default(), script);
+    life.run(&sim, |_| ControlFlow::Continue(()))?;
+    sim.run_for(REST);
+    Ok((sim.disk().crash(|_| false), life.model()))
+}
+
+/// A copy with one damage, and what it is.
+fn hurt(disk: &Disk, random: &Random) -> (Disk, String) {
+    let mut hurt = disk.clone();
+    let mut names = disk.list(Path::new(FOLDER)).expect("the store's folder is there");
+    names.retain(|name| name != LOCK_FILE);
+    let name = &names[random.index(names.len())];
+    let path = Path::new(FOLDER).join(name);
+    if random.chance(100) {
+        hurt.lose(&path).expect("it is there");
+        return (hurt, format!("{name} lost"));
+    }
+    let bytes = disk.bytes(&path).expect("it is there");
+    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let position = match written.is_empty() || random.chance(100) {
+        true => random.index(bytes.len().max(1)),
+        false => written[random.index(written.len())],
+    };
+    let bit = random.below(8) as u8;
+    hurt.rot(&path, position as u64, bit).expect("it is there");
+    (hurt, format!("bit {bit} of byte {position} of {name} flipped"))
+}

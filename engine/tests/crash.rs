@@ -1,0 +1,38 @@
+//! Crashes, failing operations and rot: the short campaigns.
+//!
+//! `RINGMQ_SEED` in the environment replaces the seed. The long form is the example `crash_enumeration`.
+
+use ringmq_engine::testing::{crash, io_fault, rot};
+
+/// Prints the seed before it is used.
+fn seed() -> u64 {
+    let seed = std::env::var("RINGMQ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("seed {seed}");
+    seed
+}
+
+#[test]
+fn what_was_answered_survives_every_crash_and_nothing_half_happens() {
+    let scope = crash::Scope::short(seed(), 20_000);
+    let tally = crash::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{tally:#?}");
+    assert!(tally.states >= 20_000);
+    // A campaign that never gets to the rare places proves nothing about them.
+    let rare = [tally.torn, tally.lost_some, tally.kept_more, tally.rolled];
+    assert!(rare.iter().all(|count| *count > 100), "{rare:?}");
+    assert!(tally.in_recovery > 100 && tally.after_recovery > 100);
+}
+
+#[test]
+fn any_single_failing_operation_refuses_or_stops_and_loses_nothing_answered() {
+    let tally = io_fault::run(seed(), 2, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{tally:#?}");
+    assert!(tally.faults > 500 && tally.refused > 50 && tally.poisoned > 20);
+}
+
+#[test]
+fn damage_below_the_watermark_is_never_taken_for_a_torn_tail() {
+    let tally = rot::run(seed(), 20, 50, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{tally:#?}");
+    assert!(tally.refused > 200);
+}
