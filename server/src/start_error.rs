@@ -18,7 +18,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// This is not Linux, or one that is too old.
-    #[error("ringmq needs Linux 5.19 or newer with io_uring; this is {system}")]
+    #[error("ringmq needs Linux 6.1 or newer with io_uring; this is {system}")]
     NotLinux {
         /// What the system calls itself.
         system: String,
@@ -131,26 +131,26 @@ impl std::fmt::Display for Listener {
 }
 
 impl StartError {
-    /// The error of a failed `bind` or `listen`.
-    pub fn listen(what: Listener, address: SocketAddr, error: &std::io::Error) -> StartError {
-        match error.kind() {
-            std::io::ErrorKind::AddrInUse => StartError::PortInUse { what, address },
-            _ => StartError::Listen { what, address, error: error.to_string() },
-        }
+    /// The error of a failed `io_uring_setup`, or of an executor that needs a ring and `needed` bytes of locked
+    /// memory. Executors tell a small limit in text only, so the limit itself is looked at.
+    pub fn io_uring(error: &std::io::Error, needed: u64) -> StartError {
+        let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+        StartError::of_ring(
+            error,
+            needed,
+            memlock_limit(),
+            disabled.and_then(|text| text.trim().parse().ok()),
+        )
     }
 
-    /// The error of a failed `io_uring_setup` (or of an executor that needs one); `needed` bytes of locked memory.
-    pub fn io_uring(error: &std::io::Error, needed: u64) -> StartError {
-        let limit = memlock_limit();
+    fn of_ring(error: &std::io::Error, needed: u64, limit: u64, disabled: Option<u32>) -> StartError {
         match error.raw_os_error() {
-            Some(libc::ENOMEM) if limit < needed => StartError::MemlockTooSmall { limit, needed },
             Some(libc::ENOSYS) => StartError::NotLinux { system: system() },
-            _ => StartError::IoUringRefused {
-                error: error.to_string(),
-                disabled: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok()),
-            },
+            Some(libc::EPERM | libc::EACCES) => {
+                StartError::IoUringRefused { error: error.to_string(), disabled }
+            }
+            _ if limit < needed => StartError::MemlockTooSmall { limit, needed },
+            _ => StartError::Runtime { what: "set up io_uring".to_owned(), error: error.to_string() },
         }
     }
 
@@ -173,7 +173,7 @@ impl StartError {
             }
             StartError::MemlockTooSmall { .. } => {
                 "Raise it: `ulimit -l unlimited`, `LimitMEMLOCK=infinity` in the \
-                 systemd unit, or `--ulimit memlock=-1` for a container; or run fewer `--shards`."
+                 systemd unit, or `--ulimit memlock=-1` for a container."
                     .to_owned()
             }
             StartError::PortInUse { what: Listener::Namesrv, address } => format!(
@@ -184,11 +184,13 @@ impl StartError {
                 "Stop the other process (`ss -ltnp 'sport = :{}'` names it), or choose another `--port`.",
                 address.port()
             ),
-            StartError::Listen { error, .. } if error.contains("assign") => {
+            StartError::Listen { error, .. }
+                if error.contains("assign") || error.contains("not an address") =>
+            {
                 "That address is not one of this machine; `--host 0.0.0.0 --insecure` listens on all of them."
                     .to_owned()
             }
-            StartError::Listen { error, .. } if error.contains("denied") => {
+            StartError::Listen { error, .. } if error.contains("denied") || error.contains("permitted") => {
                 "Ports below 1024 need a privilege; choose a higher one with `--port` or `--namesrv-port`."
                     .to_owned()
             }
@@ -252,28 +254,28 @@ fn system() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringmq_conn::ring::ListenError;
     use std::io::Error;
 
     #[test]
     fn a_used_port_is_named_with_the_flag_that_changes_it() {
         let address: SocketAddr = "127.0.0.1:10911".parse().unwrap();
-        let error =
-            StartError::listen(Listener::Shard(0), address, &Error::from_raw_os_error(libc::EADDRINUSE));
-        assert_eq!(error.to_string(), "shard 0 cannot listen on 127.0.0.1:10911: the port is in use");
-        assert!(error.remedy().contains("`--port`"));
-        let error =
-            StartError::listen(Listener::Namesrv, address, &Error::from_raw_os_error(libc::EADDRINUSE));
-        assert!(error.remedy().contains("`--namesrv-port`"));
+        let shard = StartError::PortInUse { what: Listener::Shard(0), address };
+        assert_eq!(shard.to_string(), "shard 0 cannot listen on 127.0.0.1:10911: the port is in use");
+        assert!(shard.remedy().contains("`--port`"));
+        assert!(
+            StartError::PortInUse { what: Listener::Namesrv, address }.remedy().contains("`--namesrv-port`")
+        );
     }
 
     #[test]
     fn a_foreign_address_and_a_low_port_are_told_apart() {
         let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
-        let foreign =
-            StartError::listen(Listener::Namesrv, address, &Error::from_raw_os_error(libc::EADDRNOTAVAIL));
-        assert!(foreign.remedy().contains("not one of this machine"));
-        let low = StartError::listen(Listener::Namesrv, address, &Error::from_raw_os_error(libc::EACCES));
-        assert!(low.remedy().contains("Ports below 1024"));
+        let remedy = |error: ListenError| {
+            StartError::Listen { what: Listener::Namesrv, address, error: error.to_string() }.remedy()
+        };
+        assert!(remedy(ListenError::NotOurs(address)).contains("not one of this machine"));
+        assert!(remedy(ListenError::NotPermitted(address)).contains("Ports below 1024"));
     }
 
     #[test]
@@ -287,7 +289,11 @@ mod tests {
     #[test]
     fn locked_memory_is_named_only_when_it_is_too_small() {
         let no_memory = Error::from_raw_os_error(libc::ENOMEM);
-        assert!(matches!(StartError::io_uring(&no_memory, 0), StartError::IoUringRefused { .. }));
+        let small = StartError::of_ring(&no_memory, 512, 16, None);
+        assert_eq!(small, StartError::MemlockTooSmall { limit: 16, needed: 512 });
+        assert!(matches!(StartError::of_ring(&no_memory, 512, 512, None), StartError::Runtime { .. }));
+        let refused = Error::from_raw_os_error(libc::EPERM);
+        assert!(matches!(StartError::of_ring(&refused, 512, 16, None), StartError::IoUringRefused { .. }));
     }
 
     #[test]

@@ -126,8 +126,8 @@ pub enum ConfigError {
     /// `--set` without `=`.
     #[error("--set {0}: write --set section.key=value, for instance --set log.flush=sync")]
     NotAnAssignment(String),
-    /// Values that are each fine, but not together.
-    #[error("{origin}: {error}")]
+    /// Values that are each fine, but not together; a default has no place worth naming.
+    #[error("{}{error}", if *origin == Origin::Default { String::new() } else { format!("{origin}: ") })]
     Check {
         /// Who set the key that the check names.
         origin: Origin,

@@ -21,14 +21,14 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use glommio::io::PollableFd;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 use ringmq_conn::StableBytes;
 use ringmq_conn::ring::{ListenError, Ring, RingError};
 use ringmq_engine::Store;
 use ringmq_engine::env::glommio::GlommioEnv;
 use ringmq_engine::env::{Env, Signal, TaskClass};
 use ringmq_engine::store::OpenReport;
-use tracing::{error, info};
+use tracing::info;
 
 use super::namesrv_loop::NameServerLoop;
 use super::options;
@@ -54,6 +54,8 @@ enum Report {
     Started(Started),
     /// It could not start, or ended badly.
     Failed(StartError),
+    /// It has no executor; joining it says why.
+    NotMade,
 }
 
 /// What listens, once it does.
@@ -96,15 +98,19 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> R
         info!(signal, "stopping");
     });
     stop.raise();
+    let mut not_made = None;
     for thread in threads {
-        if thread.join().is_err() {
-            error!("an executor ended without a result");
+        if let Err(error) = thread.join() {
+            not_made.get_or_insert(executor_error(error));
         }
+    }
+    if let Some(error) = not_made {
+        return Err(error);
     }
     outcome?;
     match inbox.try_iter().find_map(|report| match report {
         Report::Failed(error) => Some(error),
-        Report::Started(_) => None,
+        Report::Started(_) | Report::NotMade => None,
     }) {
         Some(error) => Err(error),
         None => Ok(()),
@@ -154,20 +160,43 @@ fn start_executor<F>(
 where
     F: Future<Output = Result<(), StartError>> + 'static,
 {
+    let unmade = Unmade(Some(reports));
     LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .spawn(move || async move {
+            let reports = unmade.made();
             if let Err(error) = body(reports.clone()).await {
                 // Nobody listens only when the process is on its way out already.
                 let _ = reports.send(Report::Failed(error));
                 StopSignals::send();
             }
         })
-        .map_err(|error| {
-            let error = std::io::Error::from(error);
-            StartError::io_uring(&error, LOCKED_BYTES_PER_EXECUTOR)
-        })
+        .map_err(executor_error)
+}
+
+/// Why there is no executor.
+fn executor_error(error: GlommioError<()>) -> StartError {
+    StartError::io_uring(&std::io::Error::from(error), LOCKED_BYTES_PER_EXECUTOR)
+}
+
+/// Tells, if it is dropped before its executor runs, that there is none: the runtime makes executors on their
+/// threads, and keeps what went wrong for the one who joins.
+struct Unmade(Option<Sender<Report>>);
+
+impl Unmade {
+    fn made(mut self) -> Sender<Report> {
+        self.0.take().expect("an executor is made once")
+    }
+}
+
+impl Drop for Unmade {
+    fn drop(&mut self) {
+        if let Some(reports) = self.0.take() {
+            // Nobody listens only when the process is on its way out already.
+            let _ = reports.send(Report::NotMade);
+        }
+    }
 }
 
 fn await_started(inbox: &Receiver<Report>, threads: usize) -> Result<Vec<Started>, StartError> {
@@ -176,10 +205,10 @@ fn await_started(inbox: &Receiver<Report>, threads: usize) -> Result<Vec<Started
         match inbox.recv() {
             Ok(Report::Started(one)) => started.push(one),
             Ok(Report::Failed(error)) => return Err(error),
-            Err(_) => {
+            Ok(Report::NotMade) | Err(_) => {
                 return Err(StartError::Runtime {
                     what: "start".to_owned(),
-                    error: "every thread ended".to_owned(),
+                    error: "a thread ended before it served".to_owned(),
                 });
             }
         }
