@@ -9,6 +9,7 @@
 
 pub mod connections;
 pub mod held_answers;
+mod memory;
 pub mod namesrv_loop;
 pub mod options;
 pub mod record_slice;

@@ -30,6 +30,7 @@ use ringmq_engine::env::{Env, Signal, TaskClass};
 use ringmq_engine::store::OpenReport;
 use tracing::info;
 
+use super::memory::keep_freed_memory;
 use super::namesrv_loop::NameServerLoop;
 use super::options;
 use super::shard_loop::{Ended, Shard};
@@ -82,6 +83,7 @@ pub enum Started {
 pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> Result<(), StartError> {
     let signals = StopSignals::block().map_err(|error| runtime_error("block signals", &error))?;
     glommio::early_init();
+    keep_freed_memory();
     let stop = Stop::default();
     let (reports, inbox) = channel();
     let mut threads = Vec::new();
