@@ -30,6 +30,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use ringmq_engine::Store;
 use ringmq_engine::env::Env;
 use ringmq_engine::state::QueueRef;
 use ringmq_wire::id;
@@ -45,7 +46,8 @@ use crate::broker::limits::{
 };
 use crate::broker::outcome::{Now, Outcome};
 use crate::broker::reply::{Refusal, Reply};
-use crate::broker::{Broker, Call, Scratch, group, topic};
+use crate::broker::topic::{self, Topics};
+use crate::broker::{Broker, Call, Scratch, group};
 
 /// SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE. Whether it is a batch is said by a field, not by the
 /// code: C++ sends batches as 310.
@@ -99,30 +101,25 @@ pub fn send_back<E: Env>(call: &Call<'_>) -> Result<Outcome<E>, Refusal> {
 struct Target<'a> {
     topic: Cow<'a, str>,
     queue_id: u32,
-    queue: QueueRef,
     new_topic: Option<TopicConfig>,
     new_group: Option<GroupConfig>,
 }
 
-fn find_target<'a, E: Env>(broker: &mut Broker<E>, request: &SendRequest<'a>) -> Result<Target<'a>, Refusal> {
-    let turn = broker.counters.totals.put;
-    if broker.topics.get(request.topic).is_none() {
-        let config = new_topic(broker, request)?;
-        let queue_id = choose_queue(&config, request.queue_id, turn)?;
-        let queue = broker.store.queue(request.topic, queue_id.cast_signed());
-        return Ok(Target {
-            topic: Cow::Borrowed(request.topic),
-            queue_id,
-            queue,
-            new_topic: Some(config),
-            new_group: None,
-        });
+impl Target<'_> {
+    /// Its queue in the store. Asked for when nothing but the store can refuse the send any more, because the
+    /// store remembers every queue that it was asked for.
+    fn queue<E: Env>(&self, topics: &mut Topics, store: &Store<E>) -> QueueRef {
+        let known = topics.get_mut(&self.topic).and_then(|topic| topic.queue(store, self.queue_id));
+        known.unwrap_or_else(|| store.queue(&self.topic, self.queue_id.cast_signed()))
     }
-    let Broker { topics, store, .. } = broker;
-    let topic = topics.get_mut(request.topic).expect("it was there a moment ago");
-    let queue_id = choose_queue(&topic.config, request.queue_id, turn)?;
-    let queue = topic.queue(store, queue_id).expect("the chosen queue is one of the topic's");
-    Ok(Target { topic: Cow::Borrowed(request.topic), queue_id, queue, new_topic: None, new_group: None })
+}
+
+fn find_target<'a, E: Env>(broker: &Broker<E>, request: &SendRequest<'a>) -> Result<Target<'a>, Refusal> {
+    let known = broker.topics.get(request.topic).map(|topic| &topic.config);
+    let new_topic = if known.is_none() { Some(new_topic(broker, request)?) } else { None };
+    let config = known.or(new_topic.as_ref()).expect("the topic is known or new");
+    let queue_id = choose_queue(config, request.queue_id, broker.counters.totals.put)?;
+    Ok(Target { topic: Cow::Borrowed(request.topic), queue_id, new_topic, new_group: None })
 }
 
 /// The queue asked for, or the next in turn.
@@ -175,7 +172,7 @@ fn with_times_consumed(request: SendRequest<'_>) -> SendRequest<'_> {
 /// A message to a retry topic that was consumed too often goes to the group's dead-letter topic instead; so
 /// does every one of a group that consumes in order, which sends here only to give a message up.
 fn redirect_retry<'a, E: Env>(
-    broker: &mut Broker<E>,
+    broker: &Broker<E>,
     request: &SendRequest<'a>,
     group: &'a str,
     now: Now,
@@ -200,7 +197,6 @@ fn redirect_retry<'a, E: Env>(
     let dead_letters = dead_letter_topic(group);
     target.new_topic = None;
     target.queue_id = 0;
-    target.queue = broker.store.queue(&dead_letters, 0);
     if broker.topics.get(&dead_letters).is_none() {
         let config = TopicConfig::new(&dead_letters, 1, Perm::READ_WRITE);
         broker.topics.check_room(&config)?;
@@ -245,7 +241,7 @@ fn add_single<'a, E: Env>(
         Some(given) => Cow::Borrowed(given),
         None => Cow::Owned(unique_key(broker, call.now)),
     };
-    let Broker { identity, settings, scratch, .. } = broker;
+    let Broker { identity, settings, scratch, topics, store, .. } = broker;
     let edited = &mut scratch.properties;
     properties::push(properties::MSG_REGION, &identity.region, edited);
     properties::push(properties::TRACE_ON, if settings.trace_on { "true" } else { "false" }, edited);
@@ -262,7 +258,8 @@ fn add_single<'a, E: Env>(
         properties: edited,
         ..draft(request, target, call.peer, identity.store_host)
     };
-    scratch.batch.record(target.queue, noticed.tag.map_or(0, tag::hash_code), &draft)?;
+    let queue = target.queue(topics, store);
+    scratch.batch.record(queue, noticed.tag.map_or(0, tag::hash_code), &draft)?;
     Ok(Some(unique_key))
 }
 
@@ -285,20 +282,22 @@ fn add_items<'a, E: Env>(
     if request.topic.len() > name::TOPIC_BYTES_MAX || call.body.len() > BODY_BYTES_MAX {
         return Err(Refusal::MessageTooLarge { body: call.body.len(), properties: request.properties.len() });
     }
-    let common = draft(request, target, call.peer, broker.identity.store_host);
-    let batch = &mut broker.scratch.batch;
     let mut count = 0;
     for item in Items::new(call.body) {
-        let item = item?;
+        item?;
         count += 1;
-        if count > MESSAGES_PER_BATCH_MAX {
-            return Err(Refusal::BatchTooLong);
-        }
-        let draft = Draft { flag: item.flag, body: item.body, properties: item.properties, ..common };
-        batch.record(target.queue, tag_hash(item.properties), &draft)?;
     }
-    if count == 0 {
-        return Err(Refusal::BatchWith("a batch has at least one message"));
+    match count {
+        0 => return Err(Refusal::BatchWith("a batch has at least one message")),
+        1..=MESSAGES_PER_BATCH_MAX => {}
+        _ => return Err(Refusal::BatchTooLong),
+    }
+    let Broker { identity, scratch, topics, store, .. } = broker;
+    let queue = target.queue(topics, store);
+    let common = draft(request, target, call.peer, identity.store_host);
+    for item in Items::new(call.body).flatten() {
+        let draft = Draft { flag: item.flag, body: item.body, properties: item.properties, ..common };
+        scratch.batch.record(queue, tag_hash(item.properties), &draft)?;
     }
     Ok(noticed.unique_key.map(Cow::Borrowed))
 }

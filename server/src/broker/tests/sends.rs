@@ -162,6 +162,18 @@ fn without_automatic_creation_an_unknown_topic_stays_unknown() {
 }
 
 #[test]
+fn a_refused_send_makes_neither_topic_nor_queue() {
+    let mut table = Table::new();
+    let producer = table.connect();
+    let fields = Table::send_fields("New", 0, "DELAY\u{1}3\u{2}");
+    table.call(producer, SendMessageV2, &fields, b"x").expect(13);
+    let batch = with(Table::send_fields("New", 0, ""), "m", true.into());
+    table.call(producer, SendBatchMessage, &batch, b"no batch").expect(13);
+    assert!(table.broker.topics.get("New").is_none());
+    assert!(table.store.find_queue("New", 0).is_none());
+}
+
+#[test]
 fn a_negative_queue_id_takes_the_queues_in_turn() {
     let mut table = Table::new();
     let producer = table.connect();
