@@ -5,7 +5,7 @@
 //!  2. Nothing that a peer sends closes its connection or changes what others sent, but a broker's own
 //!     registration, and what tools ask for by name.
 //!
-//! Not here: what each request means ([`super::handler`]), sockets and clocks (`shard/namesrv_loop`).
+//! Not here: what each request means (`handler`), sockets and clocks (`shard/namesrv_loop`).
 //!
 //! Source: `DefaultRequestProcessor.java`, `ClientRequestProcessor.java`.
 

@@ -672,4 +672,44 @@ mod tests {
         assert_eq!(table.shown("T"), "nowhere");
         table.check_invariants();
     }
+
+    /// Three brokers that register under any name, cluster and id, from any connection, and go in every way.
+    #[test]
+    fn invariants_hold_whatever_brokers_do() {
+        for seed in 1..=200_u64 {
+            println!("seed {seed}");
+            let mut state = seed;
+            let mut pick = |among: u64| {
+                // Xorshift: the same numbers for the same seed.
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state % among
+            };
+            let mut table = RouteTable::default();
+            let all = topics(&["T", "U", "V"]);
+            for step in 0..100 {
+                let broker = ["a", "b"][pick(2) as usize];
+                let cluster = ["c", "d"][usize::from(pick(8) == 0)];
+                let address = ["a:1", "b:1", "b:2"][pick(3) as usize];
+                let now = NOW + Duration::from_secs(step * 10);
+                match pick(8) {
+                    0 => table.unregister(cluster, broker, address),
+                    1 => drop(table.connection_closed(conn(pick(3) as u32))),
+                    2 => drop(table.expire(now)),
+                    3 => table.delete_topic("T", Some(cluster)),
+                    _ => {
+                        let from =
+                            from(broker, pick(3) as i64, address, pick(3) as i64, &all[pick(3) as usize..]);
+                        let version = DataVersion { state_version: pick(2) as i64, ..from.version };
+                        let acting_master = [None, Some(false), Some(true)][pick(3) as usize];
+                        let registration = Registration { cluster, version, acting_master, ..from };
+                        // A single topic from a stranger is refused, and must change nothing that counts.
+                        let _ = table.register(&registration, conn(pick(3) as u32), now);
+                    }
+                }
+                table.check_invariants();
+            }
+        }
+    }
 }
