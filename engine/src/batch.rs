@@ -22,6 +22,8 @@ pub struct Batch {
     pub(crate) facts: Vec<BatchFact>,
     /// Nobody waits for it: it rides with the next frame, or goes after at most a second.
     pub lazy: bool,
+    /// The wall clock, where its maker knows it already; else the append looks at it.
+    pub wall_ms: Option<i64>,
 }
 
 /// One record of a batch.
@@ -57,6 +59,7 @@ impl Batch {
         self.records.clear();
         self.facts.clear();
         self.lazy = false;
+        self.wall_ms = None;
     }
 
     /// Nothing in it.

@@ -290,7 +290,8 @@ impl<E: Env> Store<E> {
         }
 
         // The log's time never goes back, whatever the wall clock does.
-        let now_ms = self.shared.env.wall_ms().max(self.shared.store_timestamp_ms.get());
+        let now_ms = batch.wall_ms.unwrap_or_else(|| self.shared.env.wall_ms());
+        let now_ms = now_ms.max(self.shared.store_timestamp_ms.get());
         self.shared.store_timestamp_ms.set(now_ms);
         let mut tail = log.begin_batch(need);
         append_records(batch, &mut tail, &mut state, now_ms);

@@ -233,7 +233,7 @@ impl<E: Env> Log<E> {
         let mut tail = self.tail.borrow_mut();
         let before = self.segments.base(tail.appended());
         let watermark = self.watermark(&tail);
-        tail.room(need, watermark, self.env.monotonic(), |len| self.env.buffer_to_fill(len));
+        tail.room(need, watermark, || self.env.monotonic(), |len| self.env.buffer_to_fill(len));
         if self.segments.base(tail.appended()) != before {
             self.space_wanted.fire();
         }

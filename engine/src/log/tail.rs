@@ -158,7 +158,7 @@ impl<B: Buffer> Tail<B> {
         self.last_durable < self.batches_end
     }
 
-    /// When the last batch was accepted.
+    /// When the frame of the last batch was opened.
     pub fn last_batch_at(&self) -> Duration {
         self.last_batch_at
     }
@@ -191,8 +191,13 @@ impl<B: Buffer> Tail<B> {
     /// Makes room for a whole batch in the open frame: closes the one that is too full, goes on to the next segment
     /// when this one is. `durable` is the watermark that closed frames record. The batch is at most
     /// `batch_bytes_max`.
-    pub fn room(&mut self, need: Need, durable: u64, now: Duration, new_buffer: impl Fn(usize) -> B) {
-        self.last_batch_at = now;
+    pub fn room(
+        &mut self,
+        need: Need,
+        durable: u64,
+        now: impl Fn() -> Duration,
+        new_buffer: impl Fn(usize) -> B,
+    ) {
         if self.open.as_ref().is_some_and(|open| !open.fits(need)) {
             self.close_open(durable);
         }
@@ -206,6 +211,9 @@ impl<B: Buffer> Tail<B> {
         let left = usize::try_from(self.left_in_segment(self.next)).unwrap_or(usize::MAX) - BLOCK_BYTES;
         let wanted = (2 * self.last_frame_bytes).clamp(FRAME_BUFFER_BYTES_MIN, FRAME_BUFFER_BYTES_MAX);
         let capacity = block_rounded(wanted).max(least).min(left);
+        // Asked once per frame: a look at the clock per batch is 1 % of a loaded shard.
+        let now = now();
+        self.last_batch_at = now;
         self.open = Some(OpenFrame {
             position: self.next,
             buffer: new_buffer(capacity),
@@ -425,7 +433,7 @@ mod tests {
     /// Appends a batch of items of these lengths; returns the offset after it.
     fn append(tail: &mut Tail<SimBuffer>, env: &SimEnv, lens: &[usize], lazy: bool) -> u64 {
         let need = Need { payload_bytes: lens.iter().sum(), items: lens.len() };
-        tail.room(need, 0, Duration::ZERO, |len| env.buffer(len));
+        tail.room(need, 0, || Duration::ZERO, |len| env.buffer(len));
         for len in lens {
             tail.item(ItemKind::FactDelete, 0, *len, |_, out| out.fill(7));
         }

@@ -70,7 +70,7 @@ pub fn send<E: Env>(
         redirect_retry(broker, &request, group, call.now, &mut target)?;
     }
 
-    begin_batch(&mut broker.scratch, &target);
+    begin_batch(&mut broker.scratch, &target, call.now);
     let unique_key = if request.batch {
         add_items(broker, call, &request, &target)?
     } else {
@@ -207,9 +207,10 @@ fn redirect_retry<'a, E: Env>(
 }
 
 /// Begins the batch with what must be made for its records.
-fn begin_batch(scratch: &mut Scratch, target: &Target<'_>) {
+fn begin_batch(scratch: &mut Scratch, target: &Target<'_>, now: Now) {
     let Scratch { batch, key, .. } = scratch;
     batch.clear();
+    batch.wall_ms = Some(now.wall_ms);
     if let Some(config) = &target.new_topic {
         topic::put(batch, key, config);
     }
