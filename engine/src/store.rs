@@ -286,6 +286,9 @@ impl<E: Env> Store<E> {
         }
         if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state.facts)) {
             let ticket = Ticket(log.appended());
+            if !batch.lazy {
+                log.hurry();
+            }
             return Ok(Appended { ticket, store_timestamp_ms: self.shared.store_timestamp_ms.get() });
         }
 

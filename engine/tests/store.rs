@@ -427,6 +427,18 @@ fn a_lazy_batch_goes_after_a_second() {
 }
 
 #[test]
+fn somebody_who_waits_for_a_value_that_a_lazy_batch_set_does_not_wait_for_company() {
+    let life = new();
+    let mut batch = Batch::default();
+    batch.put(b"offset", b"7");
+    batch.lazy = true;
+    life.store.append(&mut batch).expect("there is room");
+    let appended = life.put(b"offset", b"7").expect("there is room");
+    life.sim.run_for(Duration::from_millis(100));
+    assert!(life.store.durable() >= appended.ticket);
+}
+
+#[test]
 fn a_fact_set_to_the_value_it_has_costs_nothing() {
     let life = new();
     let first = life.put(b"offset", b"7").expect("there is room");

@@ -249,6 +249,12 @@ impl<E: Env> Log<E> {
         }
     }
 
+    /// Somebody waits for everything accepted so far: a lazy batch waits for company no longer.
+    pub fn hurry(&self) {
+        self.tail.borrow_mut().hurry();
+        self.work.fire();
+    }
+
     /// Writes and flushes what is accepted, ends the loops, closes the files.
     pub async fn close(self: &Rc<Self>) -> Result<(), AppendError> {
         if self.closing.replace(true) {
