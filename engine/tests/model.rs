@@ -12,12 +12,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_engine::Batch;
-use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
+use ringmq_engine::env::sim::{Disk, FaultMix, Sim, SimEnv};
 use ringmq_engine::env::{Random, Signal};
 use ringmq_engine::log::dump::Source;
 use ringmq_engine::log::verify::{VerifyReport, verify_names};
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
-use ringmq_engine::store::{FlushHow, OpenReport, Piece, ReadBudget, Store, StoreOptions, Ticket};
+use ringmq_engine::store::{
+    AppendError, FlushHow, OpenError, OpenReport, Piece, ReadBudget, Store, StoreOptions, Ticket,
+};
 use ringmq_wire::record::{Draft, decode};
 
 const FOLDER: &str = "/shard";
@@ -82,6 +84,8 @@ struct Run {
     steps: Vec<Step>,
     /// Steps known to be durable.
     durable: usize,
+    /// Whether operations of the disk fail.
+    faulty: bool,
 }
 
 impl Run {
@@ -89,22 +93,31 @@ impl Run {
         let sim = Sim::on(self.disk.clone(), self.chance.next());
         let env = sim.env();
         let options = options(&self.chance);
-        let (store, report) = sim
-            .run_until(Store::open(env, Path::new(FOLDER), options, Rc::new(Signal::new())))
-            .expect("it opens in time")
-            .expect("it opens");
+        self.let_fail(&sim);
+        let opening = Store::open(env, Path::new(FOLDER), options, Rc::new(Signal::new()));
+        let (store, report) = match sim.run_until(opening).expect("it opens in time") {
+            Ok(opened) => opened,
+            Err(OpenError::Io { .. }) if self.faulty => {
+                self.disk = sim.disk().crash_by_chance(&self.chance);
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        sim.faults().set_mix(FaultMix::default());
         self.check_recovered(&sim, &store, &report);
+        self.let_fail(&sim);
 
         let mut waiting: Vec<(usize, Ticket)> = Vec::new();
         for _ in 0..self.chance.index(60) {
             match self.chance.index(10) {
                 0..6 => {
-                    let (step, ticket) = self.append(&store);
+                    let Some((step, ticket)) = self.append(&store) else { break };
                     self.steps.push(step);
                     waiting.push((self.steps.len(), ticket));
                 }
                 6..8 => sim.run_for(Duration::from_micros(self.chance.below(3000))),
                 8 => sim.run_for(Duration::from_millis(self.chance.below(2500))),
+                _ if self.faulty => {}
                 _ => self.check_reads(&sim, &store, self.durable),
             }
             let durable = store.durable();
@@ -116,15 +129,26 @@ impl Run {
             });
         }
         if self.chance.index(3) == 0 {
-            sim.run_until(store.close()).expect("it closes in time").expect("it closes");
-            self.durable = self.steps.len();
+            let closed = sim.run_until(store.close()).expect("it closes in time");
+            assert!(closed.is_ok() || self.faulty, "{closed:?}");
+            if closed.is_ok() {
+                self.durable = self.steps.len();
+            }
             self.disk = sim.disk();
         } else {
             self.disk = sim.disk().crash_by_chance(&self.chance);
         }
     }
 
-    fn append(&self, store: &Store<SimEnv>) -> (Step, Ticket) {
+    /// In a faulty run, lets operations go wrong from now on, more often than not.
+    fn let_fail(&self, sim: &Sim) {
+        if self.faulty && self.chance.index(3) != 0 {
+            sim.faults().set_mix(FaultMix::draw(&self.chance));
+        }
+    }
+
+    /// Appends a batch; `None` if the log is poisoned, or waits for a disk that stalls.
+    fn append(&self, store: &Store<SimEnv>) -> Option<(Step, Ticket)> {
         let chance = &self.chance;
         let mut step = Step::default();
         let mut batch = Batch::default();
@@ -170,9 +194,12 @@ impl Run {
         }
         batch.put(b"seq", &(self.steps.len() as u64 + 1).to_be_bytes());
         batch.lazy = chance.index(4) == 0;
-        let appended = store.append(&mut batch).expect("there is room");
+        let appended = match store.append(&mut batch) {
+            Err(AppendError::Poisoned(_) | AppendError::Busy { .. }) if self.faulty => return None,
+            appended => appended.expect("there is room"),
+        };
         assert_eq!(batch.places().count(), step.records.len());
-        (step, appended.ticket)
+        Some((step, appended.ticket))
     }
 
     fn check_recovered(&mut self, sim: &Sim, store: &Store<SimEnv>, report: &OpenReport) {
@@ -262,19 +289,29 @@ fn verified(disk: &Disk) -> VerifyReport {
     verify_names(&names, open).expect("reading from memory succeeds")
 }
 
-fn run(seed: u64) {
+fn run(seed: u64, faulty: bool) {
     println!("RINGMQ_SEED={seed}");
-    let mut run = Run { chance: Random::new(seed), disk: Disk::new(), steps: Vec::new(), durable: 0 };
-    for _ in 0..6 {
+    let chance = Random::new(seed);
+    let mut run = Run { chance, disk: Disk::new(), steps: Vec::new(), durable: 0, faulty };
+    for _ in 0..8 {
         run.life();
+    }
+}
+
+fn run_seeds(faulty: bool, seeds: u64) {
+    let replay = std::env::var("RINGMQ_SEED").ok().and_then(|seed| seed.parse().ok());
+    match replay {
+        Some(seed) => run(seed, faulty),
+        None => (0..seeds).for_each(|seed| run(seed, faulty)),
     }
 }
 
 #[test]
 fn a_store_is_what_its_durable_batches_made_it() {
-    let replay = std::env::var("RINGMQ_SEED").ok().and_then(|seed| seed.parse().ok());
-    match replay {
-        Some(seed) => run(seed),
-        None => (0..60).for_each(run),
-    }
+    run_seeds(false, 40);
+}
+
+#[test]
+fn so_it_is_whatever_fails() {
+    run_seeds(true, 120);
 }
