@@ -67,7 +67,7 @@ impl Plan {
 
     fn with_draft<T>(&self, queue: usize, body_bytes: usize, then: impl FnOnce(&Draft<'_>) -> T) -> T {
         let (topic, queue_id) = QUEUES[queue];
-        let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+        let host = "127.0.0.1:10911".parse().expect("an address");
         let body: Vec<u8> = (0..body_bytes as u64).map(|at| (self.number * 31 + at * 7) as u8 | 1).collect();
         then(&Draft {
             topic,
