@@ -34,13 +34,16 @@ pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 
 /// Zeroed before a new store is opened; the rest of the first segment follows in the background.
 pub const FIRST_ZEROED_BYTES: u64 = 1 << 20;
-/// Zeros written between two flushes while a segment is prepared.
+/// Zeros written with one flush while a segment is prepared and enough is prepared ahead.
 pub const PREPARE_CHUNK_BYTES: u64 = 1 << 20;
+/// The same while the writer is catching up: every flush of a growing file costs the file system a commit of its own, so
+/// fewer and larger ones prepare several times faster. Their zeros are the only buffer of this size.
+pub const PREPARE_HURRIED_CHUNK_BYTES: u64 = 4 << 20;
 /// While less than this is prepared ahead of the writer, preparing does not pause.
 pub const PREPARED_AHEAD_BYTES_MIN: u64 = 64 << 20;
 /// Pause between two chunks once enough is prepared: about 50 MiB/s, so that senders do not feel it.
 pub const PREPARE_PAUSE: Duration = Duration::from_millis(20);
-/// Preparing starts this long after the open, so that a start is not slowed by it.
+/// Preparing starts this long after the open, so that a start is not slowed by it, or as soon as the writer wants space.
 pub const PREPARE_START_DELAY: Duration = Duration::from_millis(200);
 /// Between two attempts to prepare while the disk is full.
 pub const DISK_FULL_RETRY_DELAY: Duration = Duration::from_millis(250);
@@ -74,6 +77,8 @@ const _: () = {
     assert!(
         PREPARE_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES as u64)
             && PREPARE_CHUNK_BYTES <= READ_BYTES_MAX as u64
+            && PREPARE_HURRIED_CHUNK_BYTES.is_multiple_of(PREPARE_CHUNK_BYTES)
+            && PREPARE_HURRIED_CHUNK_BYTES < PREPARED_AHEAD_BYTES_MIN
     );
     assert!(FIRST_ZEROED_BYTES.is_multiple_of(BLOCK_BYTES as u64));
     assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use crate::env::{Env, File, OpenHow, Signal};
 use crate::flush_probe::{self, Choice};
 use crate::folder::{self, Found, failed};
-use crate::limits::READ_BYTES_MAX;
+use crate::limits::{PREPARE_CHUNK_BYTES, READ_BYTES_MAX};
 use crate::log::frame::{Frame, ItemKind, split_fact};
 use crate::log::{Chain, Log, Recovered, SegmentSet, TailStart, replay, segment};
 use crate::offset::QueueOffset;
@@ -52,7 +52,10 @@ pub(crate) async fn open<E: Env>(
             folder::sync_parents(&env, folder).await?;
             let marker = folder::begin(&env, folder, &found, options.segment_bytes).await?;
             let first = SegmentSet::new(env.clone(), folder.to_owned(), marker.segment_bytes, sync_writes, 0);
-            first.prepare().await.map_err(|error| failed("preparing", &segment::path(folder, 0), &error))?;
+            first
+                .prepare(PREPARE_CHUNK_BYTES)
+                .await
+                .map_err(|error| failed("preparing", &segment::path(folder, 0), &error))?;
             first.close().await;
             folder::finish(&env, folder).await?;
             (marker, 1)

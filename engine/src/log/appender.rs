@@ -12,8 +12,8 @@ use super::Log;
 use super::segment_set::is_disk_full;
 use crate::env::{Env, File, TaskClass};
 use crate::limits::{
-    ASYNC_FLUSH_INTERVAL, DISK_FULL_RETRY_DELAY, LAZY_DELAY, PREPARE_PAUSE, PREPARE_START_DELAY,
-    PREPARED_AHEAD_BYTES_MIN,
+    ASYNC_FLUSH_INTERVAL, DISK_FULL_RETRY_DELAY, LAZY_DELAY, PREPARE_CHUNK_BYTES,
+    PREPARE_HURRIED_CHUNK_BYTES, PREPARE_PAUSE, PREPARE_START_DELAY, PREPARED_AHEAD_BYTES_MIN,
 };
 use crate::planted::{self, Bug};
 
@@ -114,15 +114,22 @@ pub(super) async fn flush_written<E: Env>(log: &Log<E>) {
 
 /// Keeps the rest of the active segment and all of the next one prepared.
 async fn prepare<E: Env>(log: Rc<Log<E>>) {
-    log.env.sleep(PREPARE_START_DELAY).await;
+    let waiting = log.clone();
+    log.env.spawn(TaskClass::Background, async move {
+        waiting.env.sleep(PREPARE_START_DELAY).await;
+        waiting.space_wanted.fire();
+    });
+    log.space_wanted.wait().await;
     while !log.is_over() {
         let segment_bytes = log.segments.segment_bytes();
         let wanted = log.segments.base(log.appended()) + 2 * segment_bytes;
         if log.segments.ready() >= wanted {
+            log.segments.rest();
             log.space_wanted.wait().await;
             continue;
         }
-        match log.segments.prepare().await {
+        let ahead_bytes = || log.segments.ready().saturating_sub(log.appended());
+        match log.segments.prepare(chunk_bytes(ahead_bytes(), log.segments.is_disk_full())).await {
             Ok(()) => log.work.fire(),
             Err(error) if is_disk_full(&error) => {
                 log.settled.fire();
@@ -130,10 +137,17 @@ async fn prepare<E: Env>(log: Rc<Log<E>>) {
             }
             Err(error) => log.poison(log.failure("preparing", log.segments.ready(), &error)),
         }
-        if let Some(pause) = pause(log.segments.ready().saturating_sub(log.appended())) {
+        if let Some(pause) = pause(ahead_bytes()) {
             log.env.sleep(pause).await;
         }
     }
+}
+
+/// How much to prepare next, with so much space prepared ahead of the writer. A full disk may still have room for
+/// little.
+fn chunk_bytes(ahead_bytes: u64, is_disk_full: bool) -> u64 {
+    let hurried = ahead_bytes < PREPARED_AHEAD_BYTES_MIN && !is_disk_full;
+    if hurried { PREPARE_HURRIED_CHUNK_BYTES } else { PREPARE_CHUNK_BYTES }
 }
 
 /// How long to wait before the next chunk, with so much space prepared ahead of the writer.
@@ -161,11 +175,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn preparing_pauses_once_it_is_well_ahead() {
+    fn preparing_pauses_and_takes_small_steps_once_it_is_well_ahead() {
         for (ahead, paused) in
             [(0, false), (PREPARED_AHEAD_BYTES_MIN - 1, false), (PREPARED_AHEAD_BYTES_MIN, true)]
         {
             assert_eq!(pause(ahead).is_some(), paused, "{ahead} bytes ahead");
+            assert_eq!(chunk_bytes(ahead, false) == PREPARE_CHUNK_BYTES, paused, "{ahead} bytes ahead");
         }
     }
 }

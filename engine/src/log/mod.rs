@@ -55,7 +55,7 @@ use std::rc::Rc;
 
 use crate::env::{BLOCK_BYTES, Env, Signal};
 use crate::group_commit::GroupCommit;
-use crate::limits::{DISK_FULL_RESERVE_PART, LAZY_DELAY};
+use crate::limits::{DISK_FULL_RESERVE_PART, LAZY_DELAY, PREPARE_CHUNK_BYTES};
 use crate::planted::{self, Bug};
 use crate::store::{AppendError, StoreOptions};
 
@@ -108,7 +108,7 @@ pub(crate) struct Log<E: Env> {
     tick_pending: Cell<bool>,
     /// There may be something to write.
     work: Signal,
-    /// The writer went on to another segment.
+    /// The writer went on to another segment, or waits for space.
     space_wanted: Signal,
     /// A write completed or a loop ended; `close` waits for it.
     settled: Signal,
@@ -152,7 +152,7 @@ impl<E: Env> Log<E> {
     /// Writes the opening frame of this epoch and makes it durable; the log may be used after that.
     pub async fn open(&self) -> Result<(), String> {
         if planted::is(Bug::EpochReused) && self.durable() > 0 {
-            return self.segments.prepare().await.map_err(|error| error.to_string());
+            return self.segments.prepare(PREPARE_CHUNK_BYTES).await.map_err(|error| error.to_string());
         }
         self.tail.borrow_mut().control(FrameKind::Opening, self.durable(), |len| self.env.buffer(len));
         self.drain().await
@@ -307,7 +307,7 @@ impl<E: Env> Log<E> {
         loop {
             let Some(space_end) = self.tail.borrow().next_space_end() else { return Ok(()) };
             while self.segments.ready() < space_end {
-                let prepared = self.segments.prepare().await;
+                let prepared = self.segments.prepare(PREPARE_CHUNK_BYTES).await;
                 prepared.map_err(|error| self.failure("preparing", self.segments.ready(), &error))?;
             }
             let (number, position, buffer) = self.issue().expect("there is a frame and space for it");

@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use super::segment;
 use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
-use crate::limits::{PREPARE_CHUNK_BYTES, SEGMENT_FILES_OPEN_MAX};
+use crate::limits::SEGMENT_FILES_OPEN_MAX;
 use crate::planted::{self, Bug};
 
 /// See the module. One per shard.
@@ -38,6 +38,8 @@ pub(crate) struct SegmentSet<E: Env> {
     /// Nothing is written before this any more.
     written: Cell<u64>,
     disk_full: Cell<bool>,
+    /// What prepared space is filled with; kept while chunks of its length follow one another.
+    zeros: RefCell<Option<Rc<E::Buffer>>>,
 }
 
 impl<E: Env> SegmentSet<E> {
@@ -52,6 +54,7 @@ impl<E: Env> SegmentSet<E> {
             ready: Cell::new(active),
             written: Cell::new(active),
             disk_full: Cell::new(false),
+            zeros: RefCell::default(),
         }
     }
 
@@ -90,9 +93,9 @@ impl<E: Env> SegmentSet<E> {
         self.files.borrow().get(&self.base(physical)).cloned()
     }
 
-    /// Prepares one chunk more. An error leaves everything as it was; a full disk is also remembered.
-    pub async fn prepare(&self) -> io::Result<()> {
-        let prepared = self.prepare_chunk().await;
+    /// Prepares at most `chunk_bytes` more. An error leaves everything as it was; a full disk is also remembered.
+    pub async fn prepare(&self, chunk_bytes: u64) -> io::Result<()> {
+        let prepared = self.prepare_chunk(chunk_bytes).await;
         match &prepared {
             Ok(()) => self.disk_full.set(false),
             Err(error) if is_disk_full(error) => self.disk_full.set(true),
@@ -101,7 +104,7 @@ impl<E: Env> SegmentSet<E> {
         prepared
     }
 
-    async fn prepare_chunk(&self) -> io::Result<()> {
+    async fn prepare_chunk(&self, chunk_bytes: u64) -> io::Result<()> {
         let from = self.ready.get();
         let base = self.base(from);
         let file = match self.writer(base) {
@@ -121,14 +124,26 @@ impl<E: Env> SegmentSet<E> {
             }
         };
         let position = from - base;
-        let bytes = PREPARE_CHUNK_BYTES.min(self.segment_bytes - position);
-        let zeros = self.env.buffer(usize::try_from(bytes).expect("a chunk is small"));
-        file.write_at(Rc::new(zeros), position).await?;
+        let bytes = chunk_bytes.min(self.segment_bytes - position);
+        file.write_at(self.zeros(usize::try_from(bytes).expect("a chunk is small")), position).await?;
         if !self.sync_writes {
             file.flush().await?;
         }
         self.ready.set(from + bytes);
         Ok(())
+    }
+
+    fn zeros(&self, len: usize) -> Rc<E::Buffer> {
+        let mut kept = self.zeros.borrow_mut();
+        match &*kept {
+            Some(zeros) if zeros.len() == len => zeros.clone(),
+            _ => kept.insert(Rc::new(self.env.buffer(len))).clone(),
+        }
+    }
+
+    /// Nothing is prepared for a while: lets go of the zeros.
+    pub fn rest(&self) {
+        self.zeros.take();
     }
 
     async fn open_or_create(&self, base: u64) -> io::Result<E::File> {
