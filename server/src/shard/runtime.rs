@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use glommio::io::PollableFd;
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
@@ -47,6 +48,9 @@ use crate::start_error::{Listener, StartError};
 const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Locked memory that one executor and its rings take, for the error that says it is too little.
 const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
+/// Tries to listen on a port that is in use, and the time between two.
+const LISTEN_ATTEMPTS: u32 = 20;
+const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// What a thread says of itself. Crosses threads by value.
 #[derive(Debug)]
@@ -224,7 +228,8 @@ async fn run_namesrv(settings: Settings, stop: Stop, reports: Sender<Report>) ->
     let mut network = ring::<Box<[u8]>>(&settings)?;
     let host = listen_host(&settings)?;
     let address =
-        listen(&mut network, SocketAddr::new(host, settings.server.namesrv_port), Listener::Namesrv)?;
+        listen(&env, &mut network, SocketAddr::new(host, settings.server.namesrv_port), Listener::Namesrv)
+            .await?;
     follow(&env, &network, &wake, &stop)?;
     let rules = NameServer::new(&settings);
     let _ = reports.send(Report::Started(Started::Namesrv { address }));
@@ -246,9 +251,9 @@ async fn run_shard(
     let mut network = ring(&settings)?;
     let host = listen_host(&settings)?;
     let port = settings.shard_port(index);
-    let address = listen(&mut network, SocketAddr::new(host, port), Listener::Shard(index))?;
+    let address = listen(&env, &mut network, SocketAddr::new(host, port), Listener::Shard(index)).await?;
     if settings.server.vip && port > 2 {
-        listen(&mut network, SocketAddr::new(host, port - 2), Listener::ShardVip(index))?;
+        listen(&env, &mut network, SocketAddr::new(host, port - 2), Listener::ShardVip(index)).await?;
     }
     follow(&env, &network, &wake, &stop)?;
     let folder = settings.shard_folder(index);
@@ -291,15 +296,23 @@ fn ring<S: StableBytes>(settings: &Settings) -> Result<Ring<S>, StartError> {
     })
 }
 
-fn listen<S: StableBytes>(
+/// Listens. A process that was killed a moment ago may still hold the port, because the kernel takes its
+/// rings apart after its end.
+async fn listen<S: StableBytes>(
+    env: &GlommioEnv,
     network: &mut Ring<S>,
     address: SocketAddr,
     what: Listener,
 ) -> Result<SocketAddr, StartError> {
-    network.listen(address).map_err(|error| match error {
-        ListenError::InUse(address) => StartError::PortInUse { what, address },
-        other => StartError::Listen { what, address, error: other.to_string() },
-    })
+    for attempt in 1.. {
+        match network.listen(address) {
+            Ok(address) => return Ok(address),
+            Err(ListenError::InUse(_)) if attempt < LISTEN_ATTEMPTS => env.sleep(LISTEN_RETRY_DELAY).await,
+            Err(ListenError::InUse(_)) => break,
+            Err(other) => return Err(StartError::Listen { what, address, error: other.to_string() }),
+        }
+    }
+    Err(StartError::PortInUse { what, address })
 }
 
 /// Lets the ring's readiness, and the request to stop, wake the loop.
