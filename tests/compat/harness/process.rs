@@ -95,6 +95,13 @@ impl Process {
         (self.child.wait().expect("the child can be waited for"), all)
     }
 
+    /// Panics if the process has ended.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+            self.fail(&format!("ended: {status}"));
+        }
+    }
+
     /// Asks the process to end (SIGTERM).
     pub fn terminate(&self) {
         self.signal("TERM");
@@ -115,8 +122,9 @@ impl Process {
 
     /// Panics with the last lines that the process printed.
     pub fn fail(&self, what: &str) -> ! {
-        let lines: Vec<&str> = self.recent.iter().map(String::as_str).collect();
-        panic!("{} {what}; its last lines:\n{}", self.name, lines.join("\n"))
+        let mut lines: Vec<String> = self.recent.iter().cloned().chain(self.lines.try_iter()).collect();
+        let shown = lines.split_off(lines.len().saturating_sub(LINES_SHOWN_MAX));
+        panic!("{} {what}; its last lines:\n{}", self.name, shown.join("\n"))
     }
 }
 

@@ -67,16 +67,13 @@ impl NodeSettings {
     pub fn command(&self) -> Command {
         let mut serve = Command::new(binary());
         serve.arg("serve");
-        let settings = [
-            format!("server.data={}", self.data.display()),
-            format!("server.name={}", self.name),
-            format!("server.port={}", self.port),
-            format!("server.namesrv_port={}", self.name_server_port),
-            format!("server.shards={}", self.shards),
-            // Small, so that a test does not fill the disk with segments prepared ahead.
-            "log.segment_bytes=16MiB".to_string(),
-        ];
-        for setting in settings.iter().chain(&self.more) {
+        serve.arg("--data").arg(&self.data).args(["--name", &self.name]);
+        serve.args(["--port", &self.port.to_string()]);
+        serve.args(["--namesrv-port", &self.name_server_port.to_string()]);
+        serve.args(["--shards", &self.shards.to_string()]);
+        // Small, so that a test does not fill the disk with segments prepared ahead.
+        serve.args(["--set", "log.segment_bytes=16MiB"]);
+        for setting in &self.more {
             serve.args(["--set", setting]);
         }
         serve
@@ -109,9 +106,12 @@ impl Node {
 
     /// Starts a node that registers with the name server at `name_server`.
     pub fn start_registering_with(settings: NodeSettings, name_server: &str) -> Node {
-        let process = Process::start("ringmq", &mut settings.command());
+        let mut process = Process::start("ringmq", &mut settings.command());
         for broker in settings.broker_names() {
-            wire::await_route(name_server, "TBW102", &broker, PATIENCE);
+            wire::await_that(&format!("{broker} in the route"), PATIENCE, || {
+                process.assert_running();
+                wire::is_routed(name_server, "TBW102", &broker).then_some(())
+            });
         }
         Node { process, settings }
     }
@@ -123,10 +123,14 @@ impl Node {
     }
 }
 
-/// The binary, built once per test process, in the profile that the tests were built in.
+/// The binary: the one that `RINGMQ_BINARY` names, or else ours, built once per test process in the
+/// profile that the tests were built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(binary) = std::env::var_os("RINGMQ_BINARY") {
+            return binary.into();
+        }
         let this = std::env::current_exe().expect("a process knows its program");
         // target/<profile>/deps/<this test>, or target/<profile>/<this program>.
         let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));

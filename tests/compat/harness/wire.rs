@@ -66,11 +66,15 @@ pub fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
 
 /// Waits until the name server at `address` knows a route for `topic` that names `broker`.
 pub fn await_route(address: &str, topic: &str, broker: &str, patience: Duration) {
-    await_that(&format!("a route of {topic} to {broker}"), patience, || {
-        let answer = ask(address, 105, json!({ "topic": topic }), b"").ok()?;
-        let names_broker = String::from_utf8_lossy(&answer.body).contains(&format!("\"{broker}\""));
-        (answer.code() == 0 && names_broker).then_some(())
-    });
+    let what = format!("a route of {topic} to {broker}");
+    await_that(&what, patience, || is_routed(address, topic, broker).then_some(()));
+}
+
+/// Whether the name server at `address` knows a route for `topic` that names `broker`.
+pub fn is_routed(address: &str, topic: &str, broker: &str) -> bool {
+    ask(address, 105, json!({ "topic": topic }), b"").is_ok_and(|answer| {
+        answer.code() == 0 && String::from_utf8_lossy(&answer.body).contains(&format!("\"{broker}\""))
+    })
 }
 
 /// Asks again and again until there is an answer.
