@@ -2,3 +2,6 @@
 
 #[path = "../compat/harness/mod.rs"]
 pub mod compat;
+
+#[path = "../sim/mod.rs"]
+pub mod sim;

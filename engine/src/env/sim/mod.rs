@@ -196,6 +196,17 @@ impl Sim {
         }
     }
 
+    /// Runs one ready task, or else moves the clock to the next timer, but at most to `limit`: for a harness that
+    /// has events of its own.
+    pub fn step_until(&self, limit: Duration) -> Step {
+        if self.world.tasks.any_ready() {
+            return self.step();
+        }
+        let due = self.world.clock.next_due().map_or(limit, |due| due.min(limit));
+        self.world.clock.advance(due);
+        Step::Waited
+    }
+
     /// Tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.world.tasks.len()

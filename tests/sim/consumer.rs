@@ -1,0 +1,189 @@
+//! A client that pulls one queue from its beginning on, holding every pull at the broker, and checks what it gets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmq_conn::sim::SimNet;
+use ringmq_engine::env::Random;
+use ringmq_wire::code::{RequestCode, response};
+use ringmq_wire::record::Records;
+use ringmq_wire::request::heartbeat::{ConsumerEntry, Heartbeat};
+use ringmq_wire::request::pull::{
+    FLAG_STORE_OFFSET, FLAG_SUBSCRIPTION, FLAG_SUSPEND, PullReply, PullRequest,
+};
+
+use super::call::{Line, Reply};
+use super::history::History;
+use super::producer::{QUEUES, TOPIC, number_of};
+
+/// How long the broker may hold a pull.
+const SUSPEND: Duration = Duration::from_secs(5);
+/// How late after that an answer may be on a calm network and disk: the clock's step, twice.
+const LATE_MAX: Duration = Duration::from_millis(250);
+/// A client gives its connection up after this.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// After an answer that held nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+
+/// One consumer.
+pub struct Consumer {
+    line: Line,
+    random: Random,
+    queue_id: i32,
+    next_offset: i64,
+    /// The pull under way: its number, and when it was made.
+    pull: Option<(i32, Duration)>,
+    next_pull: Duration,
+    next_heartbeat: Duration,
+    /// Nothing excuses a late answer.
+    calm: bool,
+}
+
+/// A look at the store from outside the broker: how far it is durable.
+pub type DurableEnd<'a> = &'a dyn Fn() -> Option<u64>;
+
+impl Consumer {
+    /// A consumer of the `index`-th kind.
+    pub fn new(net: SimNet, to: SocketAddr, random: Random, index: usize, calm: bool) -> Consumer {
+        Consumer {
+            line: Line::new(net, to),
+            random,
+            queue_id: index as i32 % QUEUES,
+            next_offset: 0,
+            pull: None,
+            next_pull: Duration::ZERO,
+            next_heartbeat: Duration::ZERO,
+            calm,
+        }
+    }
+
+    /// When it next wants to do something by itself.
+    pub fn next_due(&self) -> Option<Duration> {
+        let own = match self.pull {
+            Some((_, made)) => made + if self.calm { SUSPEND + LATE_MAX } else { TIMEOUT },
+            None => self.next_pull,
+        };
+        self.line.next_due().or(Some(own.min(self.next_heartbeat)))
+    }
+
+    /// Takes what has come, checks it, and pulls again.
+    pub fn act(
+        &mut self,
+        now: Duration,
+        history: &mut History,
+        durable_end: DurableEnd<'_>,
+    ) -> Result<(), String> {
+        if !self.line.is_up(now) {
+            return Ok(());
+        }
+        if now >= self.next_heartbeat {
+            self.heartbeat(now);
+        }
+        if self.pull.is_none() && now >= self.next_pull {
+            self.pull(now);
+        }
+        let Consumer { line, queue_id, next_offset, pull, next_pull, .. } = self;
+        let gone = line.turn(now, |reply| {
+            if pull.is_some_and(|(opaque, _)| opaque == reply.opaque) {
+                *pull = None;
+                *next_pull = if reply.code == response::SUCCESS { now } else { now + PAUSE };
+                *next_offset = pulled(*queue_id, *next_offset, &reply, history, durable_end)?;
+            }
+            Ok(())
+        })?;
+        if gone {
+            self.pull = None;
+        }
+        self.watch(now)
+    }
+
+    /// Loses its connection.
+    pub fn cut(&mut self) {
+        self.line.cut();
+    }
+
+    fn watch(&mut self, now: Duration) -> Result<(), String> {
+        let Some((_, made)) = self.pull else { return Ok(()) };
+        if self.calm && now >= made + SUSPEND + LATE_MAX {
+            return Err(format!("a pull held since {made:?} is not answered"));
+        }
+        if now >= made + TIMEOUT {
+            self.pull = None;
+            self.line.drop(now);
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, now: Duration) {
+        let request = PullRequest {
+            consumer_group: "consumers",
+            topic: TOPIC,
+            queue_id: self.queue_id,
+            queue_offset: self.next_offset,
+            records_max: 1 + self.random.below(32) as i32,
+            flags: FLAG_SUSPEND | FLAG_SUBSCRIPTION | FLAG_STORE_OFFSET,
+            commit_offset: self.next_offset,
+            suspend_timeout_ms: SUSPEND.as_millis() as i64,
+            subscription: Some("*"),
+            subscription_version: 0,
+            expression_type: Some("TAG"),
+            bytes_max: None,
+        };
+        let opaque = self.line.request(RequestCode::PullMessage.number(), &request.fields(), &[]);
+        self.pull = Some((opaque, now));
+    }
+
+    fn heartbeat(&mut self, now: Duration) {
+        let entry = ConsumerEntry { group_name: "consumers".to_owned(), ..ConsumerEntry::default() };
+        let client_id = format!("consumer-{}", self.queue_id);
+        let heartbeat = Heartbeat { client_id, consumers: vec![entry], ..Heartbeat::default() };
+        self.line.request(RequestCode::HeartBeat.number(), &[], &ringmq_wire::json::write(&heartbeat));
+        self.next_heartbeat = now + HEARTBEAT_EVERY;
+    }
+}
+
+/// Checks a pull's answer; returns where to go on.
+fn pulled(
+    queue_id: i32,
+    asked: i64,
+    reply: &Reply<'_>,
+    history: &mut History,
+    durable_end: DurableEnd<'_>,
+) -> Result<i64, String> {
+    match reply.code {
+        response::SUCCESS => {}
+        response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => return Ok(asked),
+        response::PULL_OFFSET_MOVED => {
+            let moved = PullReply::decode(&reply.fields).map_err(|error| error.to_string())?;
+            return if moved.next_offset == asked {
+                Ok(asked)
+            } else {
+                Err(format!("{queue_id}/{asked} was durable, and the broker says {}", moved.next_offset))
+            };
+        }
+        // The topic is not there yet, or the broker is not well.
+        response::TOPIC_NOT_EXIST | response::SYSTEM_ERROR | response::SYSTEM_BUSY => return Ok(asked),
+        code => return Err(format!("a pull was answered with {}", response::name(code))),
+    }
+    let said = PullReply::decode(&reply.fields).map_err(|error| error.to_string())?;
+    let mut next = asked;
+    for record in Records::new(reply.body) {
+        let record = record.map_err(|error| format!("a pulled record: {error}"))?;
+        if (record.queue_id, record.queue_offset) != (queue_id, next) {
+            let place = (record.queue_id, record.queue_offset);
+            return Err(format!("a pull of {queue_id}/{next} brought {place:?}"));
+        }
+        let end = record.physical_offset as u64 + record.bytes.len() as u64;
+        if durable_end().is_some_and(|durable| durable < end) {
+            return Err(format!("{queue_id}/{next} was handed out and is not durable"));
+        }
+        let number = number_of(record.body).ok_or(format!("the body at {queue_id}/{next} is not whole"))?;
+        history.seen(number, (queue_id, next))?;
+        next += 1;
+    }
+    if next == asked || said.next_offset != next {
+        return Err(format!("a pull of {queue_id}/{asked} ends at {next} and says {}", said.next_offset));
+    }
+    Ok(next)
+}

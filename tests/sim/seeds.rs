@@ -1,0 +1,26 @@
+//! Some seeds, each twice: the promises of `ringmq_tests::sim` hold, and everything happens as it did before.
+//!
+//! `RINGMQ_SEED` in the environment replaces the first seed. The long form is the binary `simulate`.
+
+use ringmq_tests::sim::{Report, run};
+
+const SEEDS: u64 = 20;
+
+#[test]
+fn whole_systems_keep_their_promises_and_the_same_seed_does_the_same() {
+    let first = std::env::var("RINGMQ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("seeds {first} to {}", first + SEEDS - 1);
+    let mut total = Report::default();
+    for seed in first..first + SEEDS {
+        let report = run(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        let again = run(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(report, again, "seed {seed} is not what it was");
+        total.answered += report.answered;
+        total.seen += report.seen;
+        total.crashes += report.crashes;
+        total.audits += report.audits;
+    }
+    println!("{total:?}");
+    assert!(total.answered > 1_000 && total.seen > 1_000, "clients get something done: {total:?}");
+    assert!(total.crashes > SEEDS / 4 && total.audits > SEEDS, "processes die and come back: {total:?}");
+}
