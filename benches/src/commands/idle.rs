@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 const RSS_MIB: f64 = 64.0;
 const CPU_PERCENT: f64 = 0.5;
 const BYTES_PER_CONNECTION: f64 = 1024.0;
-/// Long enough that work of the start or of the connections is over.
+/// Long enough that work of the start is over: a log prepares its first segments in the background.
+const SETTLE_AFTER_START: Duration = Duration::from_secs(15);
+/// Long enough that work of the connections is over.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How often clients send a heartbeat.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ impl Idle {
         let mut set = self.stage.set()?;
         let mut report = set.report("idle");
         let server = set.start(self.shards)?;
-        thread::sleep(SETTLE);
+        thread::sleep(SETTLE_AFTER_START);
         eprintln!("watching it alone …");
         let alone = self.watch(&server, &mut || Ok(()))?;
 

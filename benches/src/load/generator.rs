@@ -72,8 +72,11 @@ pub fn run(plan: &Plan, work: &mut impl Work, tell: &mut dyn FnMut(Phase)) -> Re
         }
         generator.ask_what_is_due(work);
         generator.write()?;
-        let sleep = generator.ledger.may_sleep(generator.now(), end);
+        let now = generator.now();
+        let sleep = generator.ledger.may_sleep(now, end);
         generator.poll.wait(sleep, &mut ready).map_err(io("wait for answers"))?;
+        let woke = generator.now();
+        generator.ledger.slept(sleep, now, woke);
         for connection in &ready {
             generator.read(*connection, work)?;
         }

@@ -1,7 +1,7 @@
 //! Many connections that do nothing but send a heartbeat.
 //!
-//! Each is a producer with a client id of its own. (Members of one consumer group would be told of each other's arrival,
-//! which is a test of notifications.)
+//! Each is a producer with a client id of its own, a thousand to a group. (Members of one consumer group would be told of
+//! each other's arrival, which is a test of notifications.)
 //!
 //! Truth: HEART_BEAT (34), RocketMQ `HeartbeatData`.
 
@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 
 /// So many connections leave from one source address; each has some 28,000 ports.
 const CONNECTIONS_PER_SOURCE: usize = 20_000;
+/// Brokers bound the members of a group.
+const CONNECTIONS_PER_GROUP: usize = 1000;
 /// Heartbeats that are under way at once.
 const CALLS_AT_ONCE: usize = 256;
 
@@ -66,8 +68,9 @@ impl Crowd {
 }
 
 fn heartbeat(number: usize) -> Request {
+    let group = number / CONNECTIONS_PER_GROUP;
     Request::new(34).body(format!(
-        r#"{{"clientID":"127.0.0.1@bench#{number}","consumerDataSet":[],"heartbeatFingerprint":0,"producerDataSet":[{{"groupName":"bench-producer"}}],"withoutSub":false}}"#
+        r#"{{"clientID":"127.0.0.1@bench#{number}","consumerDataSet":[],"heartbeatFingerprint":0,"producerDataSet":[{{"groupName":"bench-producer-{group}"}}],"withoutSub":false}}"#
     ))
 }
 

@@ -41,6 +41,9 @@ pub struct Measured {
     pub lateness: Histogram<u64>,
     /// Longest time without any answer while answers were owed, over the whole run.
     pub longest_silence: Duration,
+    /// Longest time by which the generator itself ran later than it had asked for, over the whole run. A silence that is
+    /// not longer may be the machine's: it let nobody run.
+    pub longest_oversleep: Duration,
 }
 
 impl Measured {
@@ -113,6 +116,7 @@ impl Ledger {
                 service: empty_histogram(),
                 lateness: empty_histogram(),
                 longest_silence: Duration::ZERO,
+                longest_oversleep: Duration::ZERO,
             },
             last_answer: Duration::ZERO,
             wall_ms_at_start,
@@ -233,6 +237,12 @@ impl Ledger {
             }
         }
         until.saturating_sub(now)
+    }
+
+    /// Notes that a sleep of at most `allowed` lasted from `from` to `to`.
+    pub(super) fn slept(&mut self, allowed: Duration, from: Duration, to: Duration) {
+        let late = to.saturating_sub(from + allowed);
+        self.measured.longest_oversleep = self.measured.longest_oversleep.max(late);
     }
 
     /// An error if answers are owed and none came for `patience`.

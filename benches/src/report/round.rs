@@ -27,6 +27,9 @@ pub struct Round {
     pub lateness: Percentiles,
     /// Longest time without any answer while answers were owed, microseconds.
     pub longest_silence_us: f64,
+    /// Longest time by which the generator itself ran later than it had asked for, microseconds. A silence that is not
+    /// longer may be the machine's: it let nobody run.
+    pub longest_oversleep_us: f64,
     /// Requests that were refused.
     pub refused: u64,
     /// Of one core, by the generator.
@@ -98,6 +101,7 @@ impl Round {
             service: Percentiles::of(&measured.service),
             lateness,
             longest_silence_us: measured.longest_silence.as_nanos() as f64 / 1e3,
+            longest_oversleep_us: measured.longest_oversleep.as_nanos() as f64 / 1e3,
             refused: measured.refused.values().sum(),
             generator_cpu: ours.as_secs_f64() / seconds,
             cost: theirs.map(|spent| ServerCost {
