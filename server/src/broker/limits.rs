@@ -17,6 +17,9 @@ pub const PRODUCER_GROUPS_MAX: usize = 20_000;
 /// Members of one consumer group. At the bound: the heartbeat of a new member is refused.
 /// Every member learns of every change, so a group costs its members squared when all join at once.
 pub const MEMBERS_PER_GROUP_MAX: usize = 4_096;
+/// Producers of one group: every connection of a shard may be one. Each Java client, consumers too, is in the group
+/// `CLIENT_INNER_PRODUCER`.
+pub const PRODUCERS_PER_GROUP_MAX: usize = ringmq_conn::limits::CONNECTIONS_MAX;
 /// Topics that one group subscribes to. At the bound: the heartbeat is refused.
 pub const SUBSCRIPTIONS_PER_GROUP_MAX: usize = 512;
 /// Groups, of producers and consumers together, that one connection is in. At the bound: the heartbeat is refused.

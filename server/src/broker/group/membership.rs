@@ -6,11 +6,10 @@
 //!
 //! Source: `broker/.../client/ConsumerGroupInfo.java`, `broker/.../client/ClientChannelInfo.java`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringmq_conn::ConnId;
-
-use crate::broker::limits::MEMBERS_PER_GROUP_MAX;
 
 /// One client in a group, as known through one connection.
 #[derive(Debug, Clone)]
@@ -40,46 +39,44 @@ pub enum Joined {
     Full,
 }
 
-/// The members of one group, in the order they came.
+/// The members of one group, by connection.
 #[derive(Debug, Default)]
 pub struct Members {
-    list: Vec<Member>,
+    by_conn: BTreeMap<ConnId, Member>,
 }
 
 impl Members {
-    /// Takes note of a heartbeat.
-    pub fn join(&mut self, member: Member) -> Joined {
-        if let Some(known) = self.list.iter_mut().find(|known| known.conn == member.conn) {
+    /// Takes note of a heartbeat; a group of `members_max` takes no new member.
+    pub fn join(&mut self, member: Member, members_max: usize) -> Joined {
+        if let Some(known) = self.by_conn.get_mut(&member.conn) {
             *known = member;
             return Joined::Known;
         }
-        if self.list.len() >= MEMBERS_PER_GROUP_MAX {
+        if self.by_conn.len() >= members_max {
             return Joined::Full;
         }
-        self.list.push(member);
+        self.by_conn.insert(member.conn, member);
         Joined::New
     }
 
     /// Removes a connection; says whether it was a member.
     pub fn remove(&mut self, conn: ConnId) -> bool {
-        let before = self.list.len();
-        self.list.retain(|member| member.conn != conn);
-        self.list.len() < before
+        self.by_conn.remove(&conn).is_some()
     }
 
     /// Everyone.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.list.iter()
+        self.by_conn.values()
     }
 
     /// Nobody.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.by_conn.is_empty()
     }
 
     /// The distinct client ids, sorted.
     pub fn client_ids(&self) -> Vec<&str> {
-        let mut ids: Vec<&str> = self.list.iter().map(|member| &*member.client_id).collect();
+        let mut ids: Vec<&str> = self.iter().map(|member| &*member.client_id).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -87,13 +84,15 @@ impl Members {
 
     /// Connections of those whose latest heartbeat is older than `horizon`.
     pub fn silent_since(&self, horizon: Duration) -> impl Iterator<Item = ConnId> {
-        self.list.iter().filter(move |member| member.heard < horizon).map(|member| member.conn)
+        self.iter().filter(move |member| member.heard < horizon).map(|member| member.conn)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX: usize = 5;
 
     fn member(slot: u32, client_id: &str, heard_s: u64) -> Member {
         Member {
@@ -109,10 +108,10 @@ mod tests {
     #[test]
     fn a_client_that_reconnects_is_listed_once() {
         let mut members = Members::default();
-        assert_eq!(members.join(member(1, "b", 0)), Joined::New);
-        assert_eq!(members.join(member(2, "a", 0)), Joined::New);
-        assert_eq!(members.join(member(3, "b", 0)), Joined::New);
-        assert_eq!(members.join(member(3, "b", 1)), Joined::Known);
+        assert_eq!(members.join(member(1, "b", 0), MAX), Joined::New);
+        assert_eq!(members.join(member(2, "a", 0), MAX), Joined::New);
+        assert_eq!(members.join(member(3, "b", 0), MAX), Joined::New);
+        assert_eq!(members.join(member(3, "b", 1), MAX), Joined::Known);
         assert_eq!(members.client_ids(), ["a", "b"]);
         assert!(members.remove(ConnId { slot: 1, generation: 0 }));
         assert!(!members.remove(ConnId { slot: 1, generation: 0 }));
@@ -122,16 +121,16 @@ mod tests {
     #[test]
     fn a_new_client_id_on_a_connection_replaces_the_old_one() {
         let mut members = Members::default();
-        members.join(member(1, "old", 0));
-        assert_eq!(members.join(member(1, "new", 1)), Joined::Known);
+        members.join(member(1, "old", 0), MAX);
+        assert_eq!(members.join(member(1, "new", 1), MAX), Joined::Known);
         assert_eq!(members.client_ids(), ["new"]);
     }
 
     #[test]
     fn those_not_heard_of_are_found() {
         let mut members = Members::default();
-        members.join(member(1, "a", 10));
-        members.join(member(2, "b", 20));
+        members.join(member(1, "a", 10), MAX);
+        members.join(member(2, "b", 20), MAX);
         let silent: Vec<u32> = members.silent_since(Duration::from_secs(20)).map(|conn| conn.slot).collect();
         assert_eq!(silent, [1]);
     }
@@ -139,10 +138,10 @@ mod tests {
     #[test]
     fn a_full_group_takes_no_new_member_but_keeps_hearing_the_old() {
         let mut members = Members::default();
-        for slot in 0..MEMBERS_PER_GROUP_MAX {
-            assert_eq!(members.join(member(slot as u32, "c", 0)), Joined::New);
+        for slot in 0..5 {
+            assert_eq!(members.join(member(slot, "c", 0), MAX), Joined::New);
         }
-        assert_eq!(members.join(member(u32::MAX, "c", 0)), Joined::Full);
-        assert_eq!(members.join(member(0, "c", 1)), Joined::Known);
+        assert_eq!(members.join(member(u32::MAX, "c", 0), MAX), Joined::Full);
+        assert_eq!(members.join(member(0, "c", 1), MAX), Joined::Known);
     }
 }

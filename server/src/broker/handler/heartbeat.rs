@@ -21,7 +21,10 @@ use crate::broker::facts::topic_config::{Perm, TopicConfig};
 use crate::broker::group::membership::{Joined, Member};
 use crate::broker::group::subscription::{Consumption, Subscribed};
 use crate::broker::group::{self, Group};
-use crate::broker::limits::{CLIENT_ID_BYTES_MAX, GROUPS_PER_SESSION_MAX, SUBSCRIPTIONS_PER_GROUP_MAX};
+use crate::broker::limits::{
+    CLIENT_ID_BYTES_MAX, GROUPS_PER_SESSION_MAX, MEMBERS_PER_GROUP_MAX, PRODUCERS_PER_GROUP_MAX,
+    SUBSCRIPTIONS_PER_GROUP_MAX,
+};
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
 use crate::broker::{Broker, Call, Scratch, topic};
@@ -50,12 +53,13 @@ pub fn heartbeat<E: Env>(
         heard_wall_ms: call.now.wall_ms,
     };
     for producer in &heartbeat.producers {
-        let joined = broker.groups.producers_mut(&producer.group_name)?.join(member.clone());
+        let producers = broker.groups.producers_mut(&producer.group_name)?;
+        let joined = producers.join(member.clone(), PRODUCERS_PER_GROUP_MAX);
         remember(broker, call, &producer.group_name, joined, |session| &mut session.producer_groups)?;
     }
     for (consumer, subscriptions) in heartbeat.consumers.iter().zip(subscriptions) {
         let group = broker.groups.get_mut(&consumer.group_name).expect("it was there or has been created");
-        let joined = group.members.join(member.clone());
+        let joined = group.members.join(member.clone(), MEMBERS_PER_GROUP_MAX);
         let changed = joined != Joined::Full && adopt(group, consumer, subscriptions, joined);
         remember(broker, call, &consumer.group_name, joined, |session| &mut session.consumer_groups)?;
         if changed {
