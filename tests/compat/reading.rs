@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use ringmq_tests::compat::client::Client;
 use serde_json::Value;
 
-/// How long anything may take that a client does by its own timers.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that a client does by its own timers: the Java client's shutdown alone waits
+/// up to 90 s for a thread of its own.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// After the last expected message, so long is waited for one too many.
 const QUIET: Duration = Duration::from_millis(700);

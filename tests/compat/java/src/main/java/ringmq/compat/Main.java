@@ -39,6 +39,13 @@ public final class Main {
         Runtime.getRuntime().halt(0);
     }
 
+    /** The shutdown of a client that nobody waits for: the library takes seconds over it. */
+    static void inBackground(Runnable shutdown) {
+        Thread thread = new Thread(shutdown);
+        thread.setDaemon(true);
+        thread.start();
+    }
+
     private static void carryOut(Order order) {
         try {
             switch (order.text("do")) {

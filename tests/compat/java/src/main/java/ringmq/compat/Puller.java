@@ -69,7 +69,7 @@ final class Puller {
         try {
             question.ask(consumer);
         } finally {
-            consumer.shutdown();
+            Main.inBackground(consumer::shutdown);
         }
     }
 

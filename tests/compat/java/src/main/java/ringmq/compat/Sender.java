@@ -41,7 +41,7 @@ final class Sender {
                 }
             }
         } finally {
-            producer.shutdown();
+            Main.inBackground(producer::shutdown);
         }
     }
 
