@@ -1,7 +1,8 @@
 //! Official, unmodified clients against our broker, with Apache's as the referee.
 //!
 //! ```text
-//!     cargo test --release -p ringmq-tests --test compat -- --test-threads=1
+//!     cargo test -p ringmq-tests --test compat -- --test-threads=1
+//!     RINGMQ_BINARY=FILE …           at that binary, instead of one built for tests
 //!     RINGMQ_COMPAT_AT=apache …      the same tests at Apache's broker: are the tests right?
 //! ```
 //!
