@@ -195,7 +195,11 @@ impl Run {
         batch.put(b"seq", &(self.steps.len() as u64 + 1).to_be_bytes());
         batch.lazy = chance.index(4) == 0;
         let appended = match store.append(&mut batch) {
-            Err(AppendError::Poisoned(_) | AppendError::Busy { .. }) if self.faulty => return None,
+            Err(AppendError::Poisoned(_) | AppendError::Busy { .. } | AppendError::DiskFull)
+                if self.faulty =>
+            {
+                return None;
+            }
             appended => appended.expect("there is room"),
         };
         assert_eq!(batch.places().count(), step.records.len());

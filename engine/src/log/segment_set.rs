@@ -215,7 +215,11 @@ async fn close_all<E: Env>(files: impl IntoIterator<Item = E::File>) {
     }
 }
 
-/// Whether an error says that the disk has no room.
+/// Whether an error of preparing says that the disk has no room. A file system that fills up in the middle of a write
+/// writes what fits: a short write of zeros harms nobody and is tried again. (Of a frame it poisons.)
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero
+    )
 }
