@@ -19,8 +19,8 @@ use std::time::Duration;
 
 /// Longer latencies are recorded as this long; no run is.
 const LATENCY_MAX: Duration = Duration::from_secs(3600);
-/// Longest sleep: a hang, and the end of a phase, are noticed no later.
-const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// Longest sleep: a hang, the end of a phase, and that this very thread could not run, are noticed no later.
+const SLEEP_MAX: Duration = Duration::from_millis(2);
 
 /// What a run found.
 #[derive(Debug, Clone)]
