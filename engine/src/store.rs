@@ -10,6 +10,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::batch::{Batch, Place};
 use crate::env::{Buffer, Env, Signal};
@@ -309,6 +310,10 @@ impl<E: Env> Store<E> {
     /// Everything before this ticket is durable.
     pub fn durable(&self) -> Ticket {
         Ticket(self.shared.log.durable())
+    }
+    /// The longest that the disk took to make something durable, for whoever looks for the cause of a delay.
+    pub fn longest_write(&self) -> Duration {
+        self.shared.log.longest_write()
     }
     /// Why the log is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {

@@ -49,6 +49,7 @@ async fn append<E: Env>(log: Rc<Log<E>>) {
 }
 
 async fn write<E: Env>(log: Rc<Log<E>>, number: u64, position: u64, buffer: Rc<E::Buffer>) {
+    let issued = log.env.monotonic();
     let mut done = write_frame(&log, position, buffer).await;
     if planted::is(Bug::AnswerBeforeFlush) && done.is_ok() {
         log.complete(number);
@@ -58,6 +59,8 @@ async fn write<E: Env>(log: Rc<Log<E>>, number: u64, position: u64, buffer: Rc<E
     if done.is_ok() && !log.answer_before_flush && !planted::is(Bug::FlushDropped) {
         done = flush_frame(&log, position).await;
     }
+    let took = log.env.monotonic().saturating_sub(issued);
+    log.longest_write.set(log.longest_write.get().max(took));
     match done {
         Ok(()) => log.complete(number),
         Err(_) if planted::is(Bug::PoisonIgnored) => log.complete(number),

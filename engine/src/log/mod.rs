@@ -52,6 +52,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::env::{BLOCK_BYTES, Env, Signal};
 use crate::group_commit::GroupCommit;
@@ -99,6 +100,8 @@ pub(crate) struct Log<E: Env> {
     released: RefCell<Vec<Mark>>,
     /// Under `answer_before_flush`: how far it is flushed.
     flushed: Cell<u64>,
+    /// From giving a frame to the disk until it was known to be durable, at most.
+    longest_write: Cell<Duration>,
 
     /// No append any more.
     closing: Cell<bool>,
@@ -138,6 +141,7 @@ impl<E: Env> Log<E> {
             cache: RefCell::new(TailCache::new(options.tail_cache_bytes)),
             released: RefCell::default(),
             flushed: Cell::new(start.position),
+            longest_write: Cell::new(Duration::ZERO),
             closing: Cell::new(false),
             stopped: Cell::new(false),
             tasks: Cell::new(0),
@@ -171,6 +175,11 @@ impl<E: Env> Log<E> {
     /// Physical offset just past everything accepted.
     pub fn appended(&self) -> u64 {
         self.tail.borrow().appended()
+    }
+
+    /// From giving a frame to the disk until it was known to be durable, at most.
+    pub fn longest_write(&self) -> Duration {
+        self.longest_write.get()
     }
 
     /// Why the log is poisoned, if it is.

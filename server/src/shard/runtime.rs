@@ -271,8 +271,9 @@ async fn run_shard(
             }
         })?;
     let _ = reports.send(Report::Started(Started::Shard { index, address, report }));
-    let ended = Shard::new(env.clone(), network, store, broker, registration, stop, wake).run().await;
+    let ended = Shard::new(env.clone(), network, store.clone(), broker, registration, stop, wake).run().await;
     let heartbeat = env.heartbeat();
+    info!(shard = index, "longest write {} us", store.longest_write().as_micros());
     info!(shard = index, "longest heartbeat delay {} us", heartbeat.longest_delay().as_micros());
     env.end().await;
     match ended {
