@@ -146,8 +146,11 @@ fn send_through_selectors(clients: &mut [Client]) -> Vec<Value> {
     let mut sent = Vec::new();
     for client in clients {
         let word = client.kind().word();
-        let answers = only(client.until(&word, "done", PATIENCE), "sent");
-        assert_eq!(answers.len(), COUNT, "sends of {word} that were accepted");
+        let events = client.until(&word, "done", PATIENCE);
+        let refused: Vec<&Value> = events.iter().filter(|event| event["event"] == "failed").collect();
+        assert!(refused.is_empty(), "sends of {word} that were refused: {refused:?}");
+        let answers = only(events, "sent");
+        assert_eq!(answers.len(), COUNT, "sends of {word}");
         for answer in &answers {
             assert_eq!(answer["status"], "SEND_OK", "{word}: {answer}");
         }

@@ -73,6 +73,9 @@ def send(order):
     producer.set_namesrv_addr(order.get("namesrv"))
     dll.SetProducerInstanceName(producer._handle, order.get("instance").encode())
     producer.start()
+    # The library heartbeats all brokers 10 ms after its start. A send that needs a connection at that very
+    # moment fails without ever being sent, because the library only tries to lock its connections.
+    order.stopped.wait(0.2)
     way, count = order.get("way", "sync"), order.get("count", 1)
     if way == "batch":
         report(order, -1, lambda: producer.send_batch([message(order, i) for i in range(count)]))
