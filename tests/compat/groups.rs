@@ -13,9 +13,6 @@ use crate::reading::{PATIENCE, keys, number, only, read_at_least, read_exactly, 
 /// because a starting JVM may want both cores.
 const REBALANCE: Duration = Duration::from_secs(16);
 
-/// Threads that a client program gives its listener.
-const LISTENERS: usize = 4;
-
 #[test]
 fn queues_are_shared_anew_when_members_join_leave_and_die() {
     for site in Site::all() {
@@ -200,8 +197,10 @@ fn a_group_goes_on_where_it_was_when_it_comes_back() {
                     let is_fresh = text(&message, "keys").starts_with(round);
                     *(if is_fresh { &mut fresh } else { &mut repeated }) += 1;
                 }
-                // Reported by a listener that had not returned yet when the client was shut down.
-                assert!(repeated <= LISTENERS, "{}: {repeated} came again", reader.kind().label());
+                // A listener that had reported a message and not returned when its client was shut down holds back
+                // the offset of its queue, and so what others had finished behind it. Never everything: a group
+                // that has lost its offsets begins again.
+                assert!(repeated < 20, "{}: all {repeated} came again", reader.kind().label());
                 reader.finish(round, PATIENCE);
             }
         }
