@@ -13,6 +13,7 @@ use crate::load::send::Send;
 use crate::load::{LoadError, Work, topic};
 use crate::os;
 use crate::process::apache::Flush;
+use crate::process::canary::Canaries;
 use crate::process::usage::Usage;
 use crate::process::{Launch, Server, apache, ringmq};
 use crate::report::{Machine, Report, Round, Spent};
@@ -134,12 +135,16 @@ impl Set {
         let look = || (Usage::of_ourselves().unwrap_or_default(), server.usage().unwrap_or_default());
         let mut before = look();
         let mut after = before;
+        let canaries = Canaries::on(&server.cores);
         let measured = generator::run(plan, work, &mut |phase| match phase {
             Phase::Measure => before = look(),
             Phase::Drain => after = look(),
         })?;
         let ours = Spent::between(before.0, after.0).cpu;
-        Ok(Round::new(&server.name, load, measured, ours, Some(Spent::between(before.1, after.1))))
+        let theirs = Some(Spent::between(before.1, after.1));
+        let mut round = Round::new(&server.name, load, measured, ours, theirs);
+        round.longest_core_delay_us = canaries.longest_delay().as_nanos() as f64 / 1e3;
+        Ok(round)
     }
 
     /// A topic name not used before.

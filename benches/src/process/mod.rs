@@ -12,6 +12,7 @@
 //! Not here: what is asked of it (`load`).
 
 pub mod apache;
+pub mod canary;
 pub mod last_words;
 pub mod ports;
 pub mod ringmq;
@@ -91,6 +92,8 @@ pub struct Server {
     pub brokers: Vec<SocketAddr>,
     /// From exec to its "ready" line.
     pub ready_after: Duration,
+    /// The cores it may use.
+    pub cores: Vec<usize>,
     child: Child,
     folder: PathBuf,
     lines: Lines,
@@ -114,6 +117,7 @@ impl Server {
             name: launch.name,
             brokers: launch.brokers,
             ready_after: Duration::ZERO,
+            cores: launch.cores,
             child,
             folder: launch.folder,
             lines,

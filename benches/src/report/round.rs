@@ -30,6 +30,9 @@ pub struct Round {
     /// Longest time by which the generator itself ran later than it had asked for, microseconds. A silence that is not
     /// longer may be the machine's: it let nobody run.
     pub longest_oversleep_us: f64,
+    /// Longest time by which a sleeper on one of the server's cores woke too late, microseconds: what that core let nobody
+    /// do, the server neither.
+    pub longest_core_delay_us: f64,
     /// Requests that were refused.
     pub refused: u64,
     /// Of one core, by the generator.
@@ -102,6 +105,7 @@ impl Round {
             lateness,
             longest_silence_us: measured.longest_silence.as_nanos() as f64 / 1e3,
             longest_oversleep_us: measured.longest_oversleep.as_nanos() as f64 / 1e3,
+            longest_core_delay_us: 0.0,
             refused: measured.refused.values().sum(),
             generator_cpu: ours.as_secs_f64() / seconds,
             cost: theirs.map(|spent| ServerCost {
