@@ -3,7 +3,8 @@
 //! Level, not edge: a signal fired before the wait ends the wait at once. Firing twice is firing once.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Poll, Waker};
 
 /// One per waiting loop; shared as an `Rc` within the shard.
@@ -48,6 +49,16 @@ impl Signal {
                 *self.waker.borrow_mut() = Some(context.waker().clone());
                 Poll::Pending
             }
+        })
+        .await
+    }
+
+    /// What `future` returns, or `None` if this fires first; takes the signal back then.
+    pub async fn cut_short<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let (mut future, mut fired) = (pin!(future), pin!(self.wait()));
+        poll_fn(|context| match fired.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => future.as_mut().poll(context).map(Some),
         })
         .await
     }

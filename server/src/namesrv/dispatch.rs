@@ -151,7 +151,7 @@ impl NameServer {
     }
 
     /// When [`NameServer::tick`] wants to be called next.
-    pub fn next_due(&self, _now: Now) -> Option<Duration> {
+    pub fn next_due(&self) -> Option<Duration> {
         Some(self.next_scan)
     }
 

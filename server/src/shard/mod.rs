@@ -7,6 +7,7 @@
 //!
 //! No state is shared between threads: only the request to [`stop`], and reports by value at start and end.
 
+pub mod clock;
 pub mod connections;
 pub mod held_answers;
 mod memory;

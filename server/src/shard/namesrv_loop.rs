@@ -5,24 +5,20 @@
 //!
 //! One per process, on an executor of its own.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ringmq_conn::frames::greeting;
 use ringmq_conn::{ConnId, Event, Network};
-use ringmq_engine::env::{Env, Signal, TaskClass};
+use ringmq_engine::env::{Env, Signal};
 use ringmq_wire::HeadScratch;
 use tracing::warn;
 
+use super::clock::Clock;
 use super::connections::Connections;
 use super::stop::Stop;
 use crate::broker::outcome::Now;
 use crate::namesrv::{NameServer, Replies};
-
-/// How often the clock looks whether something is due.
-const CLOCK_STEP: Duration = Duration::from_millis(100);
 
 /// The name server on its network.
 pub struct NameServerLoop<E: Env, N: Network> {
@@ -35,12 +31,13 @@ pub struct NameServerLoop<E: Env, N: Network> {
     replies: Replies,
     events: Vec<Event>,
     scratch: HeadScratch,
-    due: Rc<Cell<Option<Duration>>>,
+    clock: Rc<Clock>,
 }
 
 impl<E: Env, N: Network> NameServerLoop<E, N> {
     /// `wake` is the signal that the network's readiness and the clock fire.
     pub fn new(env: E, network: N, rules: NameServer, stop: Stop, wake: Rc<Signal>) -> Self {
+        let clock = Clock::start(&env, &wake);
         NameServerLoop {
             env,
             network,
@@ -51,13 +48,12 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
             replies: Replies::default(),
             events: Vec::new(),
             scratch: HeadScratch::default(),
-            due: Rc::new(Cell::new(Some(Duration::ZERO))),
+            clock,
         }
     }
 
     /// Runs until asked to stop.
     pub async fn run(mut self) {
-        self.start_clock();
         while !self.stop.is_raised() {
             self.work();
             if !self.network.arm() {
@@ -65,7 +61,7 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
             }
             self.wake.wait().await;
         }
-        self.due.set(None);
+        self.clock.end().await;
         self.network.stop_accepting();
         let open: Vec<ConnId> = self.connections.iter().collect();
         for conn in open {
@@ -76,7 +72,7 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
 
     fn work(&mut self) {
         let now = self.now();
-        if self.due.get().is_some_and(|due| due <= now.monotonic) {
+        if self.clock.is_due(now.monotonic) {
             self.rules.tick(now, &mut self.replies);
             self.send();
         }
@@ -101,7 +97,7 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
         self.events = events;
         self.send();
         self.connections.flush(&mut self.network);
-        self.due.set(self.rules.next_due(now));
+        self.clock.set(self.rules.next_due());
     }
 
     fn received(&mut self, conn: ConnId, buffer: ringmq_conn::network::BufferRef, now: Now) {
@@ -135,19 +131,6 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
             self.connections.flush_one(conn, &mut self.network);
             self.network.close(conn);
         }
-    }
-
-    fn start_clock(&self) {
-        let (env, wake, due) = (self.env.clone(), self.wake.clone(), self.due.clone());
-        let stop = self.stop.clone();
-        self.env.spawn(TaskClass::Serve, async move {
-            while let Some(at) = due.get() {
-                env.sleep(CLOCK_STEP).await;
-                if at <= env.monotonic() || stop.is_raised() {
-                    wake.fire();
-                }
-            }
-        });
     }
 
     fn now(&self) -> Now {

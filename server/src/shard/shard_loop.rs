@@ -20,7 +20,7 @@
 //!
 //! One per shard.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -36,6 +36,7 @@ use ringmq_wire::command::FLAG_RESPONSE;
 use ringmq_wire::{HeadFormat, HeadScratch, OutHead};
 use tracing::{error, info, warn};
 
+use super::clock::Clock;
 use super::connections::Connections;
 use super::held_answers::HeldAnswers;
 use super::record_slice::RecordSlice;
@@ -46,8 +47,6 @@ use crate::broker::registration::{Action, Registration};
 
 /// Network turns before the loop yields to the runtime.
 const TURNS_MAX: usize = 4;
-/// How often the clock looks whether something is due. Bounds how late a deadline is noticed.
-const CLOCK_STEP: Duration = Duration::from_millis(100);
 /// Cold reads under way at once; more wait their turn.
 const COLD_READS_MAX: usize = 32;
 /// Cold reads waiting; a pull beyond is answered "busy", and its client asks again.
@@ -85,8 +84,7 @@ pub struct Shard<E: Env, N: Network<Slice = RecordSlice<E>>> {
     slices: Vec<RecordSlice<E>>,
     grown: Vec<ringmq_engine::state::QueueRef>,
     cold: ColdReads<E>,
-    /// When the clock should wake this loop.
-    due: Rc<Cell<Option<Duration>>>,
+    clock: Rc<Clock>,
     draining_since: Option<Duration>,
 }
 
@@ -117,6 +115,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         stop: Stop,
         wake: Rc<Signal>,
     ) -> Self {
+        let clock = Clock::start(&env, &wake);
         Shard {
             env,
             network,
@@ -134,14 +133,13 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             slices: Vec::new(),
             grown: Vec::new(),
             cold: ColdReads { waiting: VecDeque::new(), running: 0, done: Rc::default() },
-            due: Rc::new(Cell::new(Some(Duration::ZERO))),
+            clock,
             draining_since: None,
         }
     }
 
     /// Runs until asked to stop, or until the log is poisoned.
     pub async fn run(mut self) -> Ended {
-        self.start_clock();
         loop {
             self.work();
             if let Some(reason) = self.store.poisoned() {
@@ -150,6 +148,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             if self.stop.is_raised() && self.drained() {
                 return self.finish().await;
             }
+            self.set_clock();
             let asleep = self.network.arm();
             self.env.set_busy(!asleep || !self.held.is_empty());
             if !asleep {
@@ -192,7 +191,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
 
     /// Hands `now` to whatever is due.
     fn tick(&mut self, now: Now) {
-        if self.due.get().is_some_and(|due| due <= now.monotonic) {
+        if self.clock.is_due(now.monotonic) {
             self.broker.tick(now, &mut self.outbox);
             self.send_outbox();
             if self.stop.is_raised() {
@@ -208,8 +207,13 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             self.registration.topics_changed(topics, now);
             self.act(now);
         }
+        self.set_clock();
+    }
+
+    /// Tells the clock when something is due next. While draining, every step: waiting has an end.
+    fn set_clock(&self) {
         let due = [self.broker.next_due(), self.registration.next_due()].into_iter().flatten().min();
-        self.due.set(if self.stop.is_raised() { Some(now.monotonic) } else { due });
+        self.clock.set(if self.stop.is_raised() { Some(self.env.monotonic()) } else { due });
     }
 
     /// One network turn. Says whether nothing happened.
@@ -374,22 +378,6 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         }
     }
 
-    fn start_clock(&self) {
-        let (env, wake, due) = (self.env.clone(), self.wake.clone(), self.due.clone());
-        let stop = self.stop.clone();
-        self.env.spawn(TaskClass::Serve, async move {
-            loop {
-                env.sleep(CLOCK_STEP).await;
-                if due.get().is_some_and(|due| due <= env.monotonic()) || stop.is_raised() {
-                    wake.fire();
-                }
-                if due.get().is_none() {
-                    return;
-                }
-            }
-        });
-    }
-
     fn begin_drain(&mut self, now: Now) {
         if self.draining_since.is_none() {
             self.draining_since = Some(now.monotonic);
@@ -413,7 +401,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
     }
 
     async fn finish(mut self) -> Ended {
-        self.due.set(None);
+        self.clock.end().await;
         let closed = self.store.close().await;
         let ended = match closed {
             Ok(()) => Ended::Stopped,
@@ -425,7 +413,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
 
     /// Every waiting sender learns that its outcome is unknown; nothing is retried.
     async fn poisoned(mut self, reason: String) -> Ended {
-        self.due.set(None);
+        self.clock.end().await;
         error!("the log is poisoned, the process stops and recovery decides: {reason}");
         let remark = format!("outcome unknown: the log failed: {reason}");
         let connections = &mut self.connections;
