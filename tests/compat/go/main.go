@@ -237,6 +237,7 @@ func consume(o *order) error {
 		consumer.WithInstance(o.Instance),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithConsumerOrder(o.Orderly),
+		consumer.WithStrategy(averagely(o)),
 	)
 	if err != nil {
 		return err
@@ -263,9 +264,24 @@ func consume(o *order) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	o.emit("started", nil)
+	o.emit("started", event{"at": time.Now().UnixMilli()})
 	<-o.stopped
 	return c.Shutdown()
+}
+
+// averagely is the client's own strategy, which reports what it decided for the order's topic.
+func averagely(o *order) consumer.AllocateStrategy {
+	return func(group, client string, all []*primitive.MessageQueue, clients []string) []*primitive.MessageQueue {
+		own := consumer.AllocateByAveragely(group, client, all, clients)
+		if len(all) > 0 && all[0].Topic == o.Topic {
+			queues := make([]string, len(own))
+			for i, queue := range own {
+				queues[i] = fmt.Sprintf("%s:%d", queue.BrokerName, queue.QueueId)
+			}
+			o.emit("allotted", event{"queues": strings.Join(queues, " "), "at": time.Now().UnixMilli()})
+		}
+		return own
+	}
 }
 
 func received(o *order, m *primitive.MessageExt) {
