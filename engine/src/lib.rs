@@ -13,6 +13,7 @@ pub mod log;
 pub mod offset;
 mod opening;
 pub mod planted;
+pub mod space;
 pub mod state;
 pub mod store;
 pub mod testing;

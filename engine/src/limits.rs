@@ -47,8 +47,12 @@ pub const PREPARE_PAUSE: Duration = Duration::from_millis(20);
 pub const PREPARE_START_DELAY: Duration = Duration::from_millis(200);
 /// Between two attempts to prepare while the disk is full.
 pub const DISK_FULL_RETRY_DELAY: Duration = Duration::from_millis(250);
-/// Of the last prepared space, kept for fact changes while the disk is full: one part in this many.
-pub const DISK_FULL_RESERVE_PART: u64 = 16;
+/// Of a segment, at most kept for fact changes while the disk is full: one part in this many.
+pub const RESERVE_PART_MAX: u64 = 2;
+/// Between two looks at the disk's space.
+pub const SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while there is little.
+pub const SPACE_LOOK_INTERVAL_LOW: Duration = Duration::from_millis(250);
 
 /// A lazy batch that found no urgent one to ride with goes after this; an idle log notes its watermark after it.
 pub const LAZY_DELAY: Duration = Duration::from_secs(1);

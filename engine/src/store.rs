@@ -19,6 +19,7 @@ use crate::log::{ItemKind, Log, Mark, Tail, Wanted, read};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
+use crate::space::SpaceLimits;
 use crate::state::{Entry, QueueRef, State, queue_min_key};
 
 /// What an append promises: durable once the watermark reaches it.
@@ -49,6 +50,22 @@ pub struct StoreOptions {
     pub flush: FlushHow,
     /// Answer before the flush (`flush = "async"`): tickets are durable as soon as written, flushed on a timer.
     pub answer_before_flush: bool,
+    /// What happens as the disk fills up.
+    pub space: SpaceLimits,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            segment_bytes: 256 << 20,
+            writes_in_flight_max: 4,
+            tail_cache_bytes: 64 << 20,
+            appended_bytes_max: 64 << 20,
+            flush: FlushHow::Probe,
+            answer_before_flush: false,
+            space: SpaceLimits::default(),
+        }
+    }
 }
 
 /// How writes are made durable.
@@ -114,6 +131,14 @@ pub enum AppendError {
     /// Fact changes are taken a little longer than records; writing resumes by itself.
     #[error("the disk has no room for another segment")]
     DiskFull,
+    /// Records are refused before the disk has nothing left; fact changes are taken, and writing resumes by itself.
+    #[error("{used_percent} percent of the disk are used, and records are refused from {refuse_percent} on")]
+    DiskNearlyFull {
+        /// Of the disk, in percent.
+        used_percent: u8,
+        /// `SpaceLimits::refuse_percent`.
+        refuse_percent: u8,
+    },
     /// [`Store::close`] was called.
     #[error("the store is closing")]
     Closing,

@@ -74,6 +74,7 @@ fn options(chance: &Random) -> StoreOptions {
         appended_bytes_max: 1 << 20,
         flush: [FlushHow::Probe, FlushHow::Fdatasync, FlushHow::Dsync][chance.index(3)],
         answer_before_flush: false,
+        ..StoreOptions::default()
     }
 }
 
@@ -195,9 +196,12 @@ impl Run {
         batch.put(b"seq", &(self.steps.len() as u64 + 1).to_be_bytes());
         batch.lazy = chance.index(4) == 0;
         let appended = match store.append(&mut batch) {
-            Err(AppendError::Poisoned(_) | AppendError::Busy { .. } | AppendError::DiskFull)
-                if self.faulty =>
-            {
+            Err(
+                AppendError::Poisoned(_)
+                | AppendError::Busy { .. }
+                | AppendError::DiskFull
+                | AppendError::DiskNearlyFull { .. },
+            ) if self.faulty => {
                 return None;
             }
             appended => appended.expect("there is room"),

@@ -132,6 +132,24 @@ fn a_folder_is_made_listed_renamed_in_and_synced() {
 }
 
 #[test]
+fn the_space_of_a_disk_is_what_df_says() {
+    with_env(disk(), |env, folder| async move {
+        let space = env.space(&folder).await.expect("the space");
+        let df = std::process::Command::new("df").args(["-B1", "--output=used,avail"]).arg(&folder).output();
+        let said = String::from_utf8(df.expect("df runs").stdout).expect("text");
+        let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // Others write meanwhile.
+        let near = |a: u64, b: u64| a.abs_diff(b) < 1 << 30;
+        assert!(
+            near(space.available, numbers[1]) && near(space.total, numbers[0] + numbers[1]),
+            "{space:?} {said}"
+        );
+        let missing = env.space(&folder.join("missing")).await.expect_err("nothing is there");
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn failures_say_what_they_are() {
     with_env(disk(), |env, folder| async move {
         let kind = |error: std::io::Error| error.kind();

@@ -38,6 +38,7 @@ fn options(flush: FlushHow) -> StoreOptions {
         appended_bytes_max: 64 << 20,
         flush,
         answer_before_flush: false,
+        ..StoreOptions::default()
     }
 }
 

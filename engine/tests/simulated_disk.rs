@@ -266,10 +266,13 @@ fn a_full_disk_refuses_to_grow_files_and_lets_them_be_overwritten() {
     sim.run_until(async {
         let file = env.open(&folder().join("a"), WRITE).await.expect("open");
         file.write_at(filled(&env, 1, 2), 2 * BLOCK_BYTES as u64).await.expect("the third block");
+        let space = env.space(folder()).await.expect("the space");
+        assert_eq!((space.total, space.available, space.used_percent()), (3 * BLOCK_BYTES as u64, 0, 100));
         let full = file.write_at(filled(&env, 1, 2), 3 * BLOCK_BYTES as u64).await;
         assert_eq!(full.expect_err("no fourth").raw_os_error(), Some(libc::ENOSPC));
         file.write_at(filled(&env, 3, 3), 0).await.expect("old blocks");
         sim.change_disk(|disk| disk.set_capacity(4));
+        assert_eq!(env.space(folder()).await.expect("the space").used_percent(), 75);
         file.write_at(filled(&env, 1, 2), 3 * BLOCK_BYTES as u64).await.expect("space is back");
     })
     .expect("nothing to wait for");

@@ -11,6 +11,7 @@ use ringmq_engine::env::{BLOCK_BYTES, Env, Signal};
 use ringmq_engine::log::frame::{Frame, FrameKind};
 use ringmq_engine::log::{dump, segment, verify};
 use ringmq_engine::offset::QueueOffset;
+use ringmq_engine::space::SpaceLimits;
 use ringmq_engine::store::{
     AppendError, Appended, FlushHow, OpenError, OpenReport, Piece, ReadBudget, ReadError, Store, StoreOptions,
 };
@@ -28,6 +29,7 @@ fn options() -> StoreOptions {
         appended_bytes_max: 1 << 20,
         flush: FlushHow::Fdatasync,
         answer_before_flush: false,
+        ..StoreOptions::default()
     }
 }
 
@@ -362,7 +364,7 @@ fn after_a_failed_write_or_flush_nothing_is_written_and_nothing_becomes_durable(
     // The two operations of a durable frame: its write and its flush.
     for failing in 0..2 {
         let life = new();
-        life.sim.run_for(Duration::from_secs(5));
+        life.sim.run_for(Duration::from_millis(4500));
         life.append_durably(b"one");
         life.sim.faults().plan(life.sim.trace().count() + failing, Fault::Error);
         let (durable, appended) = (life.store.durable(), life.append(&[b"two"]).expect("there is room"));
@@ -390,7 +392,9 @@ fn after_a_failed_write_or_flush_nothing_is_written_and_nothing_becomes_durable(
 
 #[test]
 fn a_full_disk_refuses_producers_first_and_resumes_by_itself() {
-    let life = new();
+    // Nobody looks at shares of the disk: it has nothing left all of a sudden.
+    let space = SpaceLimits { refuse_percent: 101, ..SpaceLimits::default() };
+    let life = open_with(Disk::new(), StoreOptions { space, ..options() }).expect("a new store opens");
     life.append_durably(&[0; 3000]);
     life.sim.run_for(Duration::from_secs(5));
     life.sim.change_disk(|disk| disk.set_capacity(0));
@@ -411,6 +415,47 @@ fn a_full_disk_refuses_producers_first_and_resumes_by_itself() {
     life.sim.run_for(Duration::from_secs(2));
     life.append_durably(b"again");
     assert_eq!(life.bodies().map(|bodies| bodies.len()), Ok(accepted + 2));
+}
+
+#[test]
+fn what_was_accepted_before_the_disk_turned_out_to_be_full_is_written_and_facts_go_on() {
+    let space = SpaceLimits { refuse_percent: 101, reserve_bytes: SEGMENT / 2, ..SpaceLimits::default() };
+    let life = open_with(Disk::new(), StoreOptions { space, ..options() }).expect("a new store opens");
+    life.append_durably(&[0; 3000]);
+    // The writer is as far as what was prepared: whatever is accepted now still has a place.
+    life.sim.change_disk(|disk| disk.set_capacity(0));
+    let mut last = None;
+    while let Ok(appended) = life.append(&[&[1; 300]]) {
+        last = Some(appended);
+        life.sim.run_for(Duration::from_micros(200));
+    }
+    life.wait(last.expect("some were accepted"));
+    // Half a segment: what was accepted, two facts, and the seal.
+    for n in 0..2u8 {
+        let appended = life.put(b"group", &[n]).expect("facts have a reserve");
+        life.wait(appended);
+    }
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_producers_and_nobody_else_until_it_has_room_again() {
+    let life = new();
+    life.append_durably(b"before");
+    life.sim.run_for(Duration::from_secs(5));
+    let space = life.sim.disk().space();
+    let used_blocks = ((space.total - space.available) / BLOCK_BYTES as u64) as usize;
+    for (capacity, refused) in [(used_blocks * 100 / 95, true), (used_blocks * 100 / 80, false)] {
+        life.sim.change_disk(|disk| disk.set_capacity(capacity));
+        life.sim.run_for(Duration::from_secs(1));
+        let append = life.append(&[b"more"]);
+        let nearly = |error: &AppendError| {
+            matches!(error, AppendError::DiskNearlyFull { used_percent: 90..=100, refuse_percent: 90 })
+        };
+        assert_eq!(append.as_ref().is_err_and(nearly), refused, "{used_blocks} of {capacity}: {append:?}");
+        let appended = life.put(b"group", &(capacity as u64).to_be_bytes()).expect("facts go on");
+        life.wait(appended);
+        assert!(!life.bodies().expect("it reads").is_empty());
+    }
 }
 
 #[test]

@@ -117,6 +117,16 @@ settings! {
         /// Bytes that may wait for the disk; senders beyond are answered "busy".
         unflushed_bytes_max: ByteSize = ByteSize(64 << 20);
     }
+    /// What happens as the disk fills up. Shares are `df`'s, in percent.
+    disk: Disk {
+        /// From this share on, the log says that the disk is filling up.
+        warn_percent: u8 = 85;
+        /// From this share on, producers are refused; consumers go on, and producers too once
+        /// there is room again.
+        refuse_percent: u8 = 90;
+        /// Space per shard kept prepared for group offsets, for a disk that has nothing left.
+        reserve: ByteSize = ByteSize(4 << 20);
+    }
     /// Topics.
     topics: Topics {
         /// Create a topic when the first message for it comes.

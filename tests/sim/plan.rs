@@ -95,5 +95,6 @@ fn draw_options(random: &Random) -> StoreOptions {
         appended_bytes_max: [16 * 1024, 1 << 20][random.index(2)],
         flush: [FlushHow::Fdatasync, FlushHow::Dsync, FlushHow::Probe][random.index(3)],
         answer_before_flush: false,
+        ..StoreOptions::default()
     }
 }

@@ -39,6 +39,23 @@ pub enum TaskClass {
     Background,
 }
 
+/// Space of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes used, and bytes available to this process.
+    pub total: u64,
+    /// Bytes available to this process.
+    pub available: u64,
+}
+
+impl DiskSpace {
+    /// Percent used, rounded down.
+    pub fn used_percent(self) -> u8 {
+        let used = self.total - self.available.min(self.total);
+        u8::try_from(u128::from(used) * 100 / u128::from(self.total.max(1))).unwrap_or(100)
+    }
+}
+
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenHow {
@@ -90,6 +107,8 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
+    /// Space of the file system that the folder is on.
+    fn space(&self, folder: &Path) -> impl Future<Output = io::Result<DiskSpace>>;
     /// Holds the folder against other processes; `WouldBlock` if another has it.
     fn lock_folder(&self, folder: &Path) -> impl Future<Output = io::Result<Self::FolderLock>>;
 }

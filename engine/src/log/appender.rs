@@ -1,4 +1,4 @@
-//! The loops that take the log to the disk: append, flush on a timer, prepare segments.
+//! The loops that take the log to the disk: append, flush on a timer, prepare segments, watch the space.
 //!
 //! No linger timer: while fewer than K writes are in flight and somebody waits, what there is now is written;
 //! otherwise batches gather in the open frame. Each loop ends when the log is poisoned or stopped.
@@ -14,13 +14,17 @@ use crate::env::{Env, File, TaskClass};
 use crate::limits::{
     ASYNC_FLUSH_INTERVAL, DISK_FULL_RETRY_DELAY, LAZY_DELAY, PREPARE_CHUNK_BYTES,
     PREPARE_HURRIED_CHUNK_BYTES, PREPARE_PAUSE, PREPARE_START_DELAY, PREPARED_AHEAD_BYTES_MIN,
+    SPACE_LOOK_INTERVAL, SPACE_LOOK_INTERVAL_LOW,
 };
 use crate::planted::{self, Bug};
+use crate::space::SpaceLevel;
 
 /// Starts the loops of a log that is open.
 pub(super) fn start<E: Env>(log: &Rc<Log<E>>) {
     spawn(log, TaskClass::Serve, append(log.clone()));
     spawn(log, TaskClass::Background, prepare(log.clone()));
+    // Nobody waits for its end: it holds nothing, and may sleep.
+    log.env.spawn(TaskClass::Background, watch_space(log.clone()));
     if log.answer_before_flush {
         spawn(log, TaskClass::Serve, flush_on_timer(log.clone()));
     }
@@ -135,6 +139,8 @@ async fn prepare<E: Env>(log: Rc<Log<E>>) {
         match log.segments.prepare(chunk_bytes(ahead_bytes(), log.segments.is_disk_full())).await {
             Ok(()) => log.work.fire(),
             Err(error) if is_disk_full(&error) => {
+                // What was accepted may now be written into the reserve.
+                log.work.fire();
                 log.settled.fire();
                 log.env.sleep(DISK_FULL_RETRY_DELAY).await;
             }
@@ -143,6 +149,18 @@ async fn prepare<E: Env>(log: Rc<Log<E>>) {
         if let Some(pause) = pause(ahead_bytes()) {
             log.env.sleep(pause).await;
         }
+    }
+}
+
+/// Asks the disk for its space now and then: by the clock, never per message.
+async fn watch_space<E: Env>(log: Rc<Log<E>>) {
+    loop {
+        let low = log.space_level.get() != SpaceLevel::Roomy || log.segments.is_disk_full();
+        log.env.sleep(if low { SPACE_LOOK_INTERVAL_LOW } else { SPACE_LOOK_INTERVAL }).await;
+        if log.is_over() {
+            return;
+        }
+        log.look_at_space().await;
     }
 }
 

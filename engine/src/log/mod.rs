@@ -56,8 +56,9 @@ use std::time::Duration;
 
 use crate::env::{BLOCK_BYTES, Env, Signal};
 use crate::group_commit::GroupCommit;
-use crate::limits::{DISK_FULL_RESERVE_PART, LAZY_DELAY, PREPARE_CHUNK_BYTES};
+use crate::limits::{LAZY_DELAY, PREPARE_CHUNK_BYTES, RESERVE_PART_MAX};
 use crate::planted::{self, Bug};
+use crate::space::{SpaceLevel, SpaceLimits};
 use crate::store::{AppendError, StoreOptions};
 
 mod appender;
@@ -92,6 +93,9 @@ pub(crate) struct Log<E: Env> {
     answer_before_flush: bool,
     writes_in_flight_max: usize,
     appended_bytes_max: usize,
+    space_limits: SpaceLimits,
+    space_level: Cell<SpaceLevel>,
+    disk_used_percent: Cell<u8>,
 
     tail: RefCell<Tail<E::Buffer>>,
     commits: RefCell<GroupCommit<ClosedFrame<E::Buffer>>>,
@@ -129,6 +133,8 @@ impl<E: Env> Log<E> {
         sync_writes: bool,
         progress: Rc<Signal>,
     ) -> Log<E> {
+        let reserve_max = segments.segment_bytes() / RESERVE_PART_MAX;
+        let reserve_bytes = options.space.reserve_bytes.min(reserve_max);
         Log {
             env,
             segments,
@@ -136,6 +142,9 @@ impl<E: Env> Log<E> {
             answer_before_flush: options.answer_before_flush,
             writes_in_flight_max: options.writes_in_flight_max.max(1),
             appended_bytes_max: options.appended_bytes_max,
+            space_limits: SpaceLimits { reserve_bytes, ..options.space },
+            space_level: Cell::default(),
+            disk_used_percent: Cell::default(),
             tail: RefCell::new(Tail::new(start)),
             commits: RefCell::new(GroupCommit::new(start.position)),
             cache: RefCell::new(TailCache::new(options.tail_cache_bytes)),
@@ -155,6 +164,7 @@ impl<E: Env> Log<E> {
 
     /// Writes the opening frame of this epoch and makes it durable; the log may be used after that.
     pub async fn open(&self) -> Result<(), String> {
+        self.look_at_space().await;
         if planted::is(Bug::EpochReused) && self.durable() > 0 {
             return self.segments.prepare(PREPARE_CHUNK_BYTES).await.map_err(|error| error.to_string());
         }
@@ -226,15 +236,45 @@ impl<E: Env> Log<E> {
         if unflushed > 0 && unflushed + bytes > self.appended_bytes_max {
             return Err(AppendError::Busy { unflushed, max: self.appended_bytes_max });
         }
+        // Consumers go on while producers are refused: their facts may use the last of the space.
+        if has_records && self.space_level.get() == SpaceLevel::Refused {
+            return Err(AppendError::DiskNearlyFull {
+                used_percent: self.disk_used_percent.get(),
+                refuse_percent: self.space_limits.refuse_percent,
+            });
+        }
         if self.segments.is_disk_full() {
-            // Consumers go on while producers are refused: their facts may use the last of the space.
-            let reserve =
-                if has_records { self.segments.segment_bytes() / DISK_FULL_RESERVE_PART } else { 0 };
+            let reserve = if has_records { self.space_limits.reserve_bytes } else { 0 };
             if tail.end_with(need) + reserve > self.segments.ready() {
                 return Err(AppendError::DiskFull);
             }
         }
         Ok(())
+    }
+
+    /// Asks the disk for its space; who may append follows from it until the next look.
+    async fn look_at_space(&self) {
+        let space = match self.segments.space().await {
+            Ok(space) => space,
+            // What was known still holds; a disk that is really full says so when space is prepared.
+            Err(error) => return tracing::warn!(%error, "the disk does not say how full it is"),
+        };
+        let level = SpaceLevel::of(space, &self.space_limits);
+        let before = self.space_level.replace(level);
+        let used_percent = space.used_percent();
+        self.disk_used_percent.set(used_percent);
+        match (before, level) {
+            (SpaceLevel::Refused, SpaceLevel::Warned | SpaceLevel::Roomy) => {
+                tracing::warn!(used_percent, "the disk has room again: records are taken");
+            }
+            (SpaceLevel::Warned | SpaceLevel::Roomy, SpaceLevel::Refused) => {
+                tracing::error!(used_percent, "the disk is nearly full: records are refused");
+            }
+            (SpaceLevel::Roomy, SpaceLevel::Warned) => {
+                tracing::warn!(used_percent, "the disk is filling up");
+            }
+            _ => {}
+        }
     }
 
     /// Begins a batch that was admitted: its items go into the tail, then [`Log::end_batch`].
@@ -319,22 +359,30 @@ impl<E: Env> Log<E> {
                 let prepared = self.segments.prepare(PREPARE_CHUNK_BYTES).await;
                 prepared.map_err(|error| self.failure("preparing", self.segments.ready(), &error))?;
             }
-            let (number, position, buffer) = self.issue().expect("there is a frame and space for it");
+            let issued = self.issue_within(self.segments.ready());
+            let (number, position, buffer) = issued.expect("there is a frame and space for it");
             appender::write_frame(self, position, buffer).await?;
             appender::flush_frame(self, position).await?;
             self.complete(number);
         }
     }
 
-    /// The next frame to write, if one may be written now: its number, place and bytes.
+    /// The next frame to write, if one may be written now: its number, place and bytes. The reserve is kept free
+    /// while more is being prepared, so that it is there when the disk turns out to be full.
     fn issue(&self) -> Option<(u64, u64, Rc<E::Buffer>)> {
+        let ready = self.segments.ready();
+        let reserve = if self.segments.is_disk_full() { 0 } else { self.space_limits.reserve_bytes };
+        self.issue_within(ready.saturating_sub(reserve))
+    }
+
+    fn issue_within(&self, space_end: u64) -> Option<(u64, u64, Rc<E::Buffer>)> {
         let mut tail = self.tail.borrow_mut();
         let watermark = self.watermark(&tail);
         let mut commits = self.commits.borrow_mut();
         if commits.poisoned().is_some() || commits.in_flight() >= self.writes_in_flight_max {
             return None;
         }
-        if tail.next_space_end()? > self.segments.ready() {
+        if tail.next_space_end()? > space_end {
             self.space_wanted.fire();
             return None;
         }

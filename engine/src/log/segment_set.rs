@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::segment;
-use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
+use crate::env::{BLOCK_BYTES, DiskSpace, Env, File, OpenHow};
 use crate::limits::SEGMENT_FILES_OPEN_MAX;
 use crate::planted::{self, Bug};
 
@@ -81,6 +81,11 @@ impl<E: Env> SegmentSet<E> {
     /// Whether the last attempt to prepare found no room on the disk.
     pub fn is_disk_full(&self) -> bool {
         self.disk_full.get()
+    }
+
+    /// Space of the disk that the files are on.
+    pub async fn space(&self) -> io::Result<DiskSpace> {
+        self.env.space(&self.folder).await
     }
 
     /// Nothing is written before `physical` any more: files of whole segments there may be closed.

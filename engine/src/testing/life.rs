@@ -195,7 +195,11 @@ impl Life {
                 Err(AppendError::Poisoned(_)) => return Ok(false),
                 // Refused for good, and nothing was changed: the next check would show it.
                 Err(AppendError::TooLarge { .. }) => return Ok(true),
-                Err(AppendError::Busy { .. } | AppendError::DiskFull) => env.sleep(REFUSED_PAUSE).await,
+                Err(
+                    AppendError::Busy { .. } | AppendError::DiskFull | AppendError::DiskNearlyFull { .. },
+                ) => {
+                    env.sleep(REFUSED_PAUSE).await;
+                }
                 Err(error) => return Err(format!("append: {error}")),
             }
         }

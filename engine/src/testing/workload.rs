@@ -73,6 +73,7 @@ fn draw_options(random: &Random) -> StoreOptions {
         appended_bytes_max: 256 * 1024,
         flush: [FlushHow::Fdatasync, FlushHow::Dsync][random.index(2)],
         answer_before_flush: false,
+        ..StoreOptions::default()
     }
 }
 

@@ -199,7 +199,10 @@ pub enum Refusal {
     Append(#[from] AppendError),
 }
 
-/// What a sender is told when the store refused: nothing of it was stored.
+/// What a sender is told when the store refused: nothing of it was stored. A full disk is told as Apache tells it, so that
+/// who looks for those words finds them.
+///
+/// Source: `SendMessageProcessor.handlePutMessageResult` and `diskUtil`.
 fn append_remark(error: &AppendError) -> String {
     match error {
         AppendError::Busy { .. } => {
@@ -207,7 +210,14 @@ fn append_remark(error: &AppendError) -> String {
         }
         AppendError::TooLarge { .. } => format!("the message is illegal: {error}"),
         AppendError::TooManyFacts { .. } => format!("{error}; delete topics or groups that are not used"),
-        AppendError::Poisoned(_) | AppendError::DiskFull | AppendError::Closing => {
+        AppendError::DiskNearlyFull { used_percent, .. } => {
+            let ratio = f64::from(*used_percent) / 100.0;
+            format!("service not available now. the broker's disk is full [CL: {ratio:5.2}]: {error}")
+        }
+        AppendError::DiskFull => {
+            format!("service not available now. the broker's disk is full [CL:  1.00]: {error}")
+        }
+        AppendError::Poisoned(_) | AppendError::Closing => {
             format!("service not available now. {error}")
         }
     }
@@ -268,9 +278,10 @@ impl Refusal {
                 AppendError::Busy { .. } => response::SYSTEM_BUSY,
                 AppendError::TooLarge { .. } => response::MESSAGE_ILLEGAL,
                 AppendError::TooManyFacts { .. } => response::SYSTEM_ERROR,
-                AppendError::Poisoned(_) | AppendError::DiskFull | AppendError::Closing => {
-                    response::SERVICE_NOT_AVAILABLE
-                }
+                AppendError::Poisoned(_)
+                | AppendError::DiskFull
+                | AppendError::DiskNearlyFull { .. }
+                | AppendError::Closing => response::SERVICE_NOT_AVAILABLE,
             },
         }
     }

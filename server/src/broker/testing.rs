@@ -146,6 +146,7 @@ pub fn open_store(sim: &Sim) -> Store<SimEnv> {
         appended_bytes_max: 16 << 20,
         flush: FlushHow::Dsync,
         answer_before_flush: false,
+        ..StoreOptions::default()
     };
     let opening = Store::open(sim.env(), Path::new(FOLDER), options, Rc::new(Signal::new()));
     sim.run_until(opening).unwrap().unwrap().0

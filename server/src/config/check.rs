@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ringmq_conn::limits::CONNECTIONS_MAX;
-use ringmq_engine::limits::SEGMENT_BYTES_MAX;
+use ringmq_engine::limits::{RESERVE_PART_MAX, SEGMENT_BYTES_MAX};
 
 use super::Settings;
 use super::value::ByteSize;
@@ -97,6 +97,31 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
             return fail(key, format!("is {value}; write 1 to {max}"));
         }
     }
+    check_disk(settings)
+}
+
+/// Shares are shares, in their order, and the reserve fits into a segment.
+fn check_disk(settings: &Settings) -> Result<(), CheckError> {
+    let disk = &settings.disk;
+    for (key, percent) in
+        [("disk.warn_percent", disk.warn_percent), ("disk.refuse_percent", disk.refuse_percent)]
+    {
+        if percent == 0 || percent > 100 {
+            return Err(CheckError { key, what: format!("is {percent}; write 1 to 100") });
+        }
+    }
+    if disk.warn_percent > disk.refuse_percent {
+        let what = format!(
+            "is {}, above disk.refuse_percent, which is {}; write a smaller one",
+            disk.warn_percent, disk.refuse_percent
+        );
+        return Err(CheckError { key: "disk.warn_percent", what });
+    }
+    let reserve_max = ByteSize(settings.log.segment_bytes.0 / RESERVE_PART_MAX);
+    if disk.reserve.0 > reserve_max.0 {
+        let what = format!("is {}; write {reserve_max} or less, half of a segment", disk.reserve);
+        return Err(CheckError { key: "disk.reserve", what });
+    }
     Ok(())
 }
 
@@ -178,6 +203,10 @@ mod tests {
             (&[("log.segment_bytes", "4MiB")], "log.segment_bytes is 4MiB; write 8MiB or more"),
             (&[("log.unflushed_bytes_max", "1MiB")], "log.unflushed_bytes_max is 1MiB"),
             (&[("log.writes_in_flight", "0")], "log.writes_in_flight is 0"),
+            (&[("disk.refuse_percent", "101")], "disk.refuse_percent is 101; write 1 to 100"),
+            (&[("disk.warn_percent", "0")], "disk.warn_percent is 0; write 1 to 100"),
+            (&[("disk.warn_percent", "91")], "disk.warn_percent is 91, above disk.refuse_percent"),
+            (&[("disk.reserve", "129MiB")], "disk.reserve is 129MiB; write 128MiB or less"),
             (&[("limits.connections", "1000000")], "limits.connections is 1000000; write 1 to "),
         ];
         for (changes, expected) in rows {

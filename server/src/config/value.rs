@@ -110,7 +110,7 @@ macro_rules! whole_numbers {
         }
     )* };
 }
-whole_numbers!(u16, u32, usize);
+whole_numbers!(u8, u16, u32, usize);
 
 impl Setting for bool {
     const EXPECTED: &'static str = "true or false";

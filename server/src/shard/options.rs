@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use ringmq_conn::limits::{Bounds, CONNECTIONS_MAX};
 use ringmq_conn::ring::RingConfig;
+use ringmq_engine::space::SpaceLimits;
 use ringmq_engine::store::{FlushHow, StoreOptions};
 
 use crate::broker::identity::{self, Administration, Identity};
@@ -26,6 +27,11 @@ pub fn store(settings: &Settings) -> StoreOptions {
             FlushMethod::Dsync => FlushHow::Dsync,
         },
         answer_before_flush: log.flush == Flush::Async,
+        space: SpaceLimits {
+            warn_percent: settings.disk.warn_percent,
+            refuse_percent: settings.disk.refuse_percent,
+            reserve_bytes: settings.disk.reserve.0,
+        },
     }
 }
 

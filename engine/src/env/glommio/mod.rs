@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ::glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::random::Random;
-use super::{Env, LOCK_FILE, OpenHow, TaskClass};
+use super::{DiskSpace, Env, LOCK_FILE, OpenHow, TaskClass};
 pub use buffer::GlommioBuffer;
 pub use file::GlommioFile;
 pub use heartbeat::{Heartbeat, LANES};
@@ -159,6 +159,10 @@ impl Env for GlommioEnv {
         on_path(path, |path| std::fs::remove_file(path)).await
     }
 
+    async fn space(&self, folder: &Path) -> io::Result<DiskSpace> {
+        on_path(folder, space_of).await
+    }
+
     async fn lock_folder(&self, folder: &Path) -> io::Result<std::fs::File> {
         on_path(&folder.join(LOCK_FILE), try_lock).await
     }
@@ -169,6 +173,21 @@ fn try_lock(path: &Path) -> io::Result<std::fs::File> {
     let file = std::fs::File::options().write(true).create(true).truncate(false).open(path)?;
     file.try_lock()?;
     Ok(file)
+}
+
+/// What `df` says.
+fn space_of(folder: &Path) -> io::Result<DiskSpace> {
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes())?;
+    let mut said = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a zero, and `said` is as large as the kernel's answer.
+    if unsafe { libc::statvfs(path.as_ptr(), said.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a successful call has filled it in.
+    let said = unsafe { said.assume_init() };
+    let bytes = |blocks: u64| blocks.saturating_mul(said.f_frsize);
+    let used = said.f_blocks.saturating_sub(said.f_bfree);
+    Ok(DiskSpace { total: bytes(used.saturating_add(said.f_bavail)), available: bytes(said.f_bavail) })
 }
 
 /// Does something with a path on a blocking thread.

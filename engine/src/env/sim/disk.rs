@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Component, Path};
 
 use super::content::{Block, Content, SECTORS};
-use crate::env::BLOCK_BYTES;
+use crate::env::{BLOCK_BYTES, DiskSpace};
 
 /// Index of a file or folder; never reused.
 pub(super) type NodeId = usize;
@@ -118,6 +118,14 @@ impl Disk {
     /// Bounds the blocks of all files together; a write that would grow a file beyond fails with ENOSPC.
     pub fn set_capacity(&mut self, blocks: usize) {
         self.capacity_blocks = blocks;
+    }
+
+    /// What is used and what is left of the bound.
+    pub fn space(&self) -> DiskSpace {
+        let bytes = |blocks: usize| (blocks as u64).saturating_mul(BLOCK_BYTES as u64);
+        let used = self.used_blocks();
+        let total = bytes(self.capacity_blocks.max(used));
+        DiskSpace { total, available: total - bytes(used) }
     }
 
     /// Grows with every change of what the disk holds or has pending: equal numbers of one disk, equal disks.

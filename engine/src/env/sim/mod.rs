@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{BLOCK_BYTES, Buffer, Env, LOCK_FILE, OpenHow, Random, TaskClass};
+use super::{BLOCK_BYTES, Buffer, DiskSpace, Env, LOCK_FILE, OpenHow, Random, TaskClass};
 use clock::{Clock, Sleep};
 pub use content::SECTOR_BYTES;
 pub use crash::Unit;
@@ -313,6 +313,12 @@ impl Env for SimEnv {
     async fn remove(&self, path: &Path) -> io::Result<()> {
         let fault = self.operate(OpKind::Remove, path, 0, 0).await;
         self.change_entries(fault, |disk| disk.remove(path))
+    }
+
+    async fn space(&self, folder: &Path) -> io::Result<DiskSpace> {
+        let fault = self.operate(OpKind::Space, folder, 0, 0).await;
+        Fault::refuse(fault)?;
+        Ok(self.world.disk.borrow().space())
     }
 
     async fn lock_folder(&self, folder: &Path) -> io::Result<SimLock> {

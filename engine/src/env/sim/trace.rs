@@ -25,6 +25,7 @@ pub enum OpKind {
     SyncFolder,
     Rename,
     Remove,
+    Space,
     Lock,
     Write,
     Read,

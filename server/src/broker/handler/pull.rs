@@ -24,7 +24,7 @@ use ringmq_engine::Store;
 use ringmq_engine::env::Env;
 use ringmq_engine::offset::QueueOffset;
 use ringmq_engine::state::QueueRef;
-use ringmq_engine::store::{ReadBudget, Reading};
+use ringmq_engine::store::{AppendError, ReadBudget, Reading};
 use ringmq_wire::code::response;
 use ringmq_wire::name;
 use ringmq_wire::request::pull::{
@@ -51,13 +51,20 @@ pub fn pull<E: Env>(
     let (queue, queue_id) = check_queue(broker, request.topic, request.queue_id)?;
     let filter = wanted(broker, &request)?;
     if request.has(FLAG_STORE_OFFSET) {
-        super::offset::commit(
+        let committed = super::offset::commit(
             broker,
             request.consumer_group,
             request.topic,
             queue_id,
             request.commit_offset,
-        )?;
+        );
+        match committed {
+            // The offset comes again with the next pull; consumers go on while nothing can be written.
+            Err(Refusal::Append(
+                AppendError::DiskFull | AppendError::DiskNearlyFull { .. } | AppendError::Busy { .. },
+            )) => {}
+            committed => committed?,
+        }
     }
 
     let records_max = usize::try_from(request.records_max).unwrap_or(0).clamp(1, PULL_RECORDS_MAX);

@@ -321,6 +321,27 @@ fn a_message_given_back_is_refused_so_that_the_client_sends_it_itself() {
 }
 
 #[test]
+fn while_the_disk_is_nearly_full_sends_are_refused_in_apaches_words_and_consumers_go_on() {
+    let mut table = Table::new();
+    let (producer, consumer) = (table.connect(), table.connect());
+    table.send(producer, "T", 0, "", "before").expect(0);
+    table.sim.run_for(std::time::Duration::from_secs(1));
+    table.sim.change_disk(|disk| disk.set_capacity(1));
+    table.sim.run_for(std::time::Duration::from_secs(2));
+    let answer = table.send(producer, "T", 0, "", "while").expect(response::SERVICE_NOT_AVAILABLE);
+    assert!(
+        answer.remark.starts_with("service not available now. the broker's disk is full [CL:  1.00]"),
+        "{}",
+        answer.remark
+    );
+    assert_eq!(table.pull(consumer, "T", 0, 0, "*").bodies(), ["before"]);
+    table.sim.change_disk(|disk| disk.set_capacity(1 << 20));
+    table.sim.run_for(std::time::Duration::from_secs(1));
+    table.send(producer, "T", 0, "", "after").expect(0);
+    assert_eq!(table.pull(consumer, "T", 0, 0, "*").bodies(), ["before", "after"]);
+}
+
+#[test]
 fn after_a_failed_write_sends_are_refused_as_not_available() {
     let mut table = Table::new();
     let producer = table.connect();
