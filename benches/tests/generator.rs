@@ -154,6 +154,7 @@ fn plan(target: SocketAddr, pace: Pace) -> Plan {
         warm_up: Duration::ZERO,
         measure: Duration::from_secs(60),
         patience: Duration::from_secs(10),
+        windows: None,
     }
 }
 

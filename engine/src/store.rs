@@ -340,6 +340,10 @@ impl<E: Env> Store<E> {
     pub fn longest_write(&self) -> Duration {
         self.shared.log.longest_write()
     }
+    /// The longest that a frame waited for prepared space: what going on to another segment added.
+    pub fn longest_space_wait(&self) -> Duration {
+        self.shared.log.longest_space_wait()
+    }
     /// Why the log is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {
         self.shared.log.poisoned()

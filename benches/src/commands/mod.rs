@@ -6,6 +6,7 @@
 //! | `pull` | how many records a second out of memory |
 //! | `idle` | what nothing costs, and what 15,000 connections that do nothing cost |
 //! | `stall` | whether any of many short runs hangs, and how long the longest silence is |
+//! | `roll` | what going on to the next segment adds to a send |
 //! | `ready` | how soon an empty folder serves, and how large the program is |
 //! | `compare` | the ratio to Apache's broker, rounds taken in turn |
 //! | `micro` | nanoseconds of single steps: headers, records |
@@ -17,6 +18,7 @@ mod idle;
 mod micro;
 mod pull;
 mod ready;
+mod roll;
 mod send;
 mod shape;
 mod stage;
@@ -52,6 +54,8 @@ enum Command {
     Stall(stall::Stall),
     /// From start to ready on an empty folder.
     Ready(ready::Ready),
+    /// What going on to the next segment adds to a send.
+    Roll(roll::Roll),
     /// Sends to RingMQ and to Apache's broker in turn.
     Compare(compare::Compare),
     /// Nanoseconds of single steps.
@@ -94,6 +98,7 @@ impl Bench {
             Command::Idle(idle) => idle.run(),
             Command::Stall(stall) => stall.run(),
             Command::Ready(ready) => ready.run(),
+            Command::Roll(roll) => roll.run(),
             Command::Compare(compare) => compare.run(),
             Command::Micro(micro) => micro.run(),
         };

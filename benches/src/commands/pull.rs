@@ -86,6 +86,7 @@ impl Pull {
             warm_up: Duration::ZERO,
             measure: Duration::from_secs(600),
             patience: Duration::from_secs(10),
+            windows: None,
         };
         let ends = vec![vec![0; usize::from(queues)]; server.brokers.len()];
         let mut send = Send::new(&messages, &ends, plan.lanes());

@@ -77,6 +77,7 @@ impl Shape {
             warm_up: Duration::from_secs_f64(self.warm_up.max(0.0)),
             measure: Duration::from_secs_f64(self.seconds.max(0.1)),
             patience: PATIENCE,
+            windows: None,
         }
     }
 

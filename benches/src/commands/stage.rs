@@ -10,6 +10,7 @@ use super::{CommandError, failed_to};
 use crate::disk::{self, DiskSpeed};
 use crate::load::generator::{self, Phase, Plan};
 use crate::load::send::Send;
+use crate::load::windows::Windows;
 use crate::load::{LoadError, Work, topic};
 use crate::os;
 use crate::process::apache::Flush;
@@ -69,6 +70,13 @@ impl Stage {
         fs::create_dir_all(&folder).map_err(failed_to("make the data folder"))?;
         let folder = folder.canonicalize().map_err(failed_to("find the data folder"))?;
         Ok(Set { stage: self.clone(), cores, folder, made: 0 })
+    }
+
+    /// The same stage, its servers with one more setting.
+    pub fn with(&self, setting: String) -> Stage {
+        let mut stage = self.clone();
+        stage.settings.push(setting);
+        stage
     }
 
     /// The ringmq program.
@@ -131,20 +139,32 @@ impl Set {
         plan: &Plan,
         work: &mut impl Work,
     ) -> Result<Round, CommandError> {
+        self.measure_windows(server, load, plan, work).map(|(round, _)| round)
+    }
+
+    /// One round of any work, and its latencies by windows if the plan asks for them.
+    pub fn measure_windows(
+        &self,
+        server: &Server,
+        load: &str,
+        plan: &Plan,
+        work: &mut impl Work,
+    ) -> Result<(Round, Option<Windows>), CommandError> {
         eprintln!("{}: {load} …", server.name);
         let look = || (Usage::of_ourselves().unwrap_or_default(), server.usage().unwrap_or_default());
         let mut before = look();
         let mut after = before;
         let canaries = Canaries::on(&server.cores);
-        let measured = generator::run(plan, work, &mut |phase| match phase {
+        let mut measured = generator::run(plan, work, &mut |phase| match phase {
             Phase::Measure => before = look(),
             Phase::Drain => after = look(),
         })?;
+        let windows = measured.windows.take();
         let ours = Spent::between(before.0, after.0).cpu;
         let theirs = Some(Spent::between(before.1, after.1));
         let mut round = Round::new(&server.name, load, measured, ours, theirs);
         round.longest_core_delay_us = canaries.longest_delay().as_nanos() as f64 / 1e3;
-        Ok(round)
+        Ok((round, windows))
     }
 
     /// A topic name not used before.

@@ -36,6 +36,8 @@ pub struct Plan {
     pub measure: Duration,
     /// A server that owes answers and gives none for so long hangs.
     pub patience: Duration,
+    /// Length of the windows by which latencies are also kept, if they are.
+    pub windows: Option<Duration>,
 }
 
 impl Plan {

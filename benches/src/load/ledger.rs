@@ -11,6 +11,7 @@
 use super::generator::Plan;
 use super::pace::{Pace, Schedule};
 use super::template::{OPAQUE_BASE, OPAQUE_SPAN};
+use super::windows::Windows;
 use super::{Lane, LoadError, Work, Wrong};
 use hdrhistogram::Histogram;
 use ringmq_wire::Head;
@@ -39,6 +40,8 @@ pub struct Measured {
     pub service: Histogram<u64>,
     /// Nanoseconds by which requests were handed over too late by the generator's own fault; empty in a closed loop.
     pub lateness: Histogram<u64>,
+    /// The latencies by windows, if the plan asked for them.
+    pub windows: Option<Windows>,
     /// Longest time without any answer while answers were owed, over the whole run.
     pub longest_silence: Duration,
     /// Longest time by which the generator itself ran later than it had asked for, over the whole run. A silence that is
@@ -115,6 +118,7 @@ impl Ledger {
                 latency: empty_histogram(),
                 service: empty_histogram(),
                 lateness: empty_histogram(),
+                windows: plan.windows.map(|length| Windows::new(length, empty_histogram())),
                 longest_silence: Duration::ZERO,
                 longest_oversleep: Duration::ZERO,
             },
@@ -215,7 +219,7 @@ impl Ledger {
             0 => Some(work.answer(place, head, body)?),
             _ => None,
         };
-        self.settle(lane, head.code, messages, now);
+        self.settle(lane, head.code, messages, now, work.turned());
         if self.schedule.is_none() && self.stage != Stage::Draining {
             self.ask(lane, now, now, work, out);
         } else {
@@ -262,7 +266,7 @@ impl Ledger {
     }
 
     /// Takes a lane's request out of flight; `messages` is `None` for a refusal.
-    fn settle(&mut self, lane: usize, code: i32, messages: Option<u64>, now: Duration) {
+    fn settle(&mut self, lane: usize, code: i32, messages: Option<u64>, now: Duration, turned: bool) {
         let state = &mut self.lanes[lane];
         state.opaque = 0;
         self.in_flight -= 1;
@@ -275,6 +279,9 @@ impl Ledger {
                 measured.messages += messages;
                 measured.answers += 1;
                 record(&mut measured.latency, now.saturating_sub(state.due));
+                if let Some(windows) = &mut measured.windows {
+                    windows.note(now, now.saturating_sub(state.due), turned);
+                }
                 record(&mut measured.service, now.saturating_sub(state.sent));
             }
             Some(_) => {}
@@ -321,7 +328,16 @@ mod tests {
     fn plan(pace: Pace) -> Plan {
         let targets = vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()];
         let patience = 50 * MS;
-        Plan { targets, connections: 2, in_flight: 2, pace, warm_up: 10 * MS, measure: 100 * MS, patience }
+        Plan {
+            targets,
+            connections: 2,
+            in_flight: 2,
+            pace,
+            warm_up: 10 * MS,
+            measure: 100 * MS,
+            patience,
+            windows: None,
+        }
     }
 
     fn head(code: i32, opaque: i32) -> Head<'static> {

@@ -24,6 +24,7 @@ pub mod send;
 mod socket;
 pub mod template;
 pub mod topic;
+pub mod windows;
 
 use ringmq_wire::{FrameError, Head, HeadError};
 use std::io;
@@ -47,6 +48,12 @@ pub trait Work {
 
     /// Checks the answer to the lane's last request. Gives the number of messages it stands for.
     fn answer(&mut self, lane: Lane, head: &Head<'_>, body: &[u8]) -> Result<u64, Wrong>;
+
+    /// Whether the last answer is the first one after something turned in the server: what splits
+    /// [`windows::Windows`].
+    fn turned(&self) -> bool {
+        false
+    }
 }
 
 /// An answer that no right server gives.

@@ -45,6 +45,15 @@ pub struct Send {
     asked: Vec<usize>,
     serial: u64,
     turn: usize,
+    segments: Option<Segments>,
+}
+
+/// Which segments records were answered from.
+struct Segments {
+    bytes: u64,
+    /// The newest.
+    newest: u64,
+    turned: bool,
 }
 
 impl Send {
@@ -59,7 +68,15 @@ impl Send {
             asked: vec![0; lanes],
             serial: 0,
             turn: 0,
+            segments: None,
         }
+    }
+
+    /// The same, and the first answer from another segment of this length turns [`super::windows::Windows`]. For one
+    /// target.
+    pub fn watching_segments(mut self, bytes: u64) -> Send {
+        self.segments = Some(Segments { bytes: bytes.max(1), newest: 0, turned: false });
+        self
     }
 
     /// Where each target's queues end now, if the offsets given out were dense: `ends[target][queue]`.
@@ -106,8 +123,25 @@ impl Work for Send {
         }
         let offset = head.fields.i64("queueOffset").map_err(wrong)?;
         self.densities[lane.target * self.queues + asked].note(offset, self.batch as u64)?;
+        if let Some(segments) = &mut self.segments {
+            let ids = head.fields.get("msgId").unwrap_or_default();
+            let physical = physical_offset(ids).ok_or_else(|| Wrong(format!("{ids} is no message id")))?;
+            let segment = physical / segments.bytes;
+            segments.turned = segment > segments.newest;
+            segments.newest = segments.newest.max(segment);
+        }
         Ok(self.batch as u64)
     }
+
+    fn turned(&self) -> bool {
+        self.segments.as_ref().is_some_and(|segments| segments.turned)
+    }
+}
+
+/// The end of a message id: 16 hexadecimal digits.
+fn physical_offset(ids: &str) -> Option<u64> {
+    let first = ids.split(',').next()?;
+    u64::from_str_radix(first.get(first.len().checked_sub(16)?..)?, 16).ok()
 }
 
 fn wrong(error: ringmq_wire::FieldError) -> Wrong {
@@ -219,6 +253,16 @@ mod tests {
         check(1, 0, "x", "A", Err("the field <queueOffset> is not a 64-bit number: x"));
         check(3, 0, "7", "A,B,C", Ok(3));
         check(3, 0, "7", "A,B", Err("2 message ids for 3 messages"));
+    }
+
+    #[test]
+    fn a_message_id_ends_with_the_physical_offset() {
+        let id = "7F00000100002A9F0000000010000080";
+        assert_eq!(physical_offset(id), Some(0x1000_0080));
+        assert_eq!(physical_offset(&format!("{id},{id}")), Some(0x1000_0080));
+        for bad in ["", "7F", "7F00000100002A9F00000000100000GG"] {
+            assert_eq!(physical_offset(bad), None, "{bad}");
+        }
     }
 
     #[test]

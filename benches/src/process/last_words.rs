@@ -1,7 +1,7 @@
 //! What a server writes: the line that says it is ready, and what it says about itself at the end.
 //!
-//! The lines looked for contain, in any other words, `longest write 1234 µs` and `longest heartbeat delay 567 µs`. With
-//! several shards the largest counts.
+//! The lines looked for contain, in any other words, `longest write 1234 µs`, `longest heartbeat delay 567 µs` and `longest
+//! wait for space 8 µs`. With several shards the largest counts.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -19,6 +19,8 @@ pub struct LastWords {
     pub longest_write_us: Option<u64>,
     /// Longest delay of a shard's heartbeat, microseconds: how long its loop did not run.
     pub longest_heartbeat_delay_us: Option<u64>,
+    /// Longest that a frame waited for prepared space, microseconds.
+    pub longest_space_wait_us: Option<u64>,
 }
 
 /// The lines of a server's output, as they come.
@@ -81,6 +83,7 @@ impl Lines {
         LastWords {
             longest_write_us: largest("longest write"),
             longest_heartbeat_delay_us: largest("longest heartbeat delay"),
+            longest_space_wait_us: largest("longest wait for space"),
         }
     }
 
@@ -139,11 +142,17 @@ mod tests {
         let words = lines(
             "",
             "INFO shard 0: longest write 1234 µs, longest heartbeat delay 56 µs\n\
-             INFO shard 1: longest write: 99 µs\n\
+             INFO shard 1: longest write: 99 µs, longest wait for space 8 µs\n\
              longest heartbeat delay=7001µs\n",
         )
         .last_words();
-        assert_eq!(words, LastWords { longest_write_us: Some(1234), longest_heartbeat_delay_us: Some(7001) });
+        let [write, delay, wait] = [1234, 7001, 8].map(Some);
+        let expected = LastWords {
+            longest_write_us: write,
+            longest_heartbeat_delay_us: delay,
+            longest_space_wait_us: wait,
+        };
+        assert_eq!(words, expected);
         assert_eq!(lines("", "bye\n").last_words(), LastWords::default());
     }
 }

@@ -43,6 +43,8 @@ pub struct Round {
     pub longest_write_us: Option<u64>,
     /// Longest delay of a shard's heartbeat, as the server says at its end, microseconds.
     pub longest_heartbeat_delay_us: Option<u64>,
+    /// Longest that a frame waited for prepared space, as the server says at its end, microseconds.
+    pub longest_space_wait_us: Option<u64>,
     /// Why the round does not count.
     pub void: Option<String>,
     /// Whole distribution of the latency, nanoseconds.
@@ -115,6 +117,7 @@ impl Round {
             }),
             longest_write_us: None,
             longest_heartbeat_delay_us: None,
+            longest_space_wait_us: None,
             void: late.then(|| format!("the generator was late by {:.0} µs at p99", lateness.p99_us)),
             histogram: measured.latency,
         }
@@ -124,6 +127,7 @@ impl Round {
     pub fn hear(&mut self, words: LastWords) {
         self.longest_write_us = words.longest_write_us;
         self.longest_heartbeat_delay_us = words.longest_heartbeat_delay_us;
+        self.longest_space_wait_us = words.longest_space_wait_us;
     }
 }
 

@@ -106,6 +106,9 @@ pub(crate) struct Log<E: Env> {
     flushed: Cell<u64>,
     /// From giving a frame to the disk until it was known to be durable, at most.
     longest_write: Cell<Duration>,
+    /// Since when a frame waits for prepared space, and the longest that one did.
+    space_wait_since: Cell<Option<Duration>>,
+    longest_space_wait: Cell<Duration>,
 
     /// No append any more.
     closing: Cell<bool>,
@@ -151,6 +154,8 @@ impl<E: Env> Log<E> {
             released: RefCell::default(),
             flushed: Cell::new(start.position),
             longest_write: Cell::new(Duration::ZERO),
+            space_wait_since: Cell::default(),
+            longest_space_wait: Cell::default(),
             closing: Cell::new(false),
             stopped: Cell::new(false),
             tasks: Cell::new(0),
@@ -190,6 +195,11 @@ impl<E: Env> Log<E> {
     /// From giving a frame to the disk until it was known to be durable, at most.
     pub fn longest_write(&self) -> Duration {
         self.longest_write.get()
+    }
+
+    /// The longest that a frame waited for prepared space.
+    pub fn longest_space_wait(&self) -> Duration {
+        self.longest_space_wait.get()
     }
 
     /// Why the log is poisoned, if it is.
@@ -383,8 +393,15 @@ impl<E: Env> Log<E> {
             return None;
         }
         if tail.next_space_end()? > space_end {
+            if self.space_wait_since.get().is_none() {
+                self.space_wait_since.set(Some(self.env.monotonic()));
+            }
             self.space_wanted.fire();
             return None;
+        }
+        if let Some(since) = self.space_wait_since.take() {
+            let waited = self.env.monotonic().saturating_sub(since);
+            self.longest_space_wait.set(self.longest_space_wait.get().max(waited));
         }
         let frame = tail.take(watermark)?;
         let (position, buffer, end, bytes) =

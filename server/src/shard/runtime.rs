@@ -274,6 +274,7 @@ async fn run_shard(
     let ended = Shard::new(env.clone(), network, store.clone(), broker, registration, stop, wake).run().await;
     let heartbeat = env.heartbeat();
     info!(shard = index, "longest write {} us", store.longest_write().as_micros());
+    info!(shard = index, "longest wait for space {} us", store.longest_space_wait().as_micros());
     info!(shard = index, "longest heartbeat delay {} us", heartbeat.longest_delay().as_micros());
     env.end().await;
     match ended {
