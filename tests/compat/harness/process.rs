@@ -116,7 +116,9 @@ impl Process {
     /// Stops (`STOP`) or resumes (`CONT`) the process, or sends it any other signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill can be started");
+        // The shell's own: a bare Debian has no other.
+        let mut kill = Command::new("sh");
+        let status = kill.args(["-c", &format!("kill -s {name} {pid}")]).status().expect("sh can be started");
         assert!(status.success(), "signal {name} to {}", self.name);
     }
 
