@@ -167,9 +167,9 @@ async fn serve(
         version: "simulated".to_owned(),
         nonce: env.random() as u32,
     };
-    let registration = Registration::new(&identity, Vec::new());
     let settings = Settings { default_topic_queues: QUEUES as u32, ..Settings::default() };
     let now = Now { wall_ms: env.wall_ms(), monotonic: env.monotonic() };
+    let registration = Registration::new(&identity, Vec::new(), now.wall_ms);
     let broker = match Broker::open(store.clone(), identity, settings, now) {
         Ok(broker) => broker,
         Err(error) => return not_started("open the broker", error.to_string()),

@@ -98,8 +98,6 @@ pub struct Broker<E: Env> {
     next_opaque: i32,
     /// When expiry is looked at next (monotonic).
     scan_due: Duration,
-    /// The version of the topics that registration has been given.
-    announced: Option<u64>,
 }
 
 /// Memory that handlers reuse. Every user empties what it takes.
@@ -121,17 +119,6 @@ struct Call<'a> {
     head: &'a Head<'a>,
     body: &'a [u8],
     now: Now,
-}
-
-/// The topics of a broker at one moment, for registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicsSnapshot {
-    /// Changes since the start (`DataVersion.counter`).
-    pub counter: u64,
-    /// When the broker started (`DataVersion.timestamp`): with the counter, different from every earlier version.
-    pub timestamp_ms: i64,
-    /// All definitions, by name.
-    pub topics: Vec<TopicConfig>,
 }
 
 impl<E: Env> Broker<E> {
@@ -156,7 +143,6 @@ impl<E: Env> Broker<E> {
             changed_groups: Vec::new(),
             next_opaque: 0,
             scan_due: now.monotonic + SCAN_EVERY,
-            announced: None,
         };
         broker.load()?;
         broker.make_system_topics()?;
@@ -308,17 +294,9 @@ impl<E: Env> Broker<E> {
         Some(self.parked.next_deadline().map_or(scan, |deadline| deadline.min(scan)))
     }
 
-    /// The topics, if they have changed since the last call; the first call always gives them.
-    pub fn topics_changed(&mut self) -> Option<TopicsSnapshot> {
-        let version = self.topics.version();
-        if self.announced.replace(version) == Some(version) {
-            return None;
-        }
-        Some(TopicsSnapshot {
-            counter: version,
-            timestamp_ms: self.opened_wall_ms,
-            topics: self.topics.configs().cloned().collect(),
-        })
+    /// The topics, for registration.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// Tells all members of the groups that changed, the new ones too: some clients begin only then.

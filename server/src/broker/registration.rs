@@ -3,22 +3,31 @@
 //! ```text
 //!           retry due               opened             answered
 //! Waiting ────────────▶ Connecting ────────▶ Connected ◀────────┐
-//!    ▲                       │                 │  │ every 30 s, on change
+//!    ▲                       │                 │  │ on change: 103; every 30 s: 322
 //!    └──── closed, silent ───┴─────────────────┘  └─▶ call in flight ─┘
 //! ```
+//!
+//! Every change of a topic has a number, and a name server is told (103) what has changed since the number that it
+//! knows: everything after a connection was made, later what is new. Name servers keep topics that a
+//! registration does not name, so any part of them is a registration. Every 30 s it is asked (322) whether it still
+//! knows that number, which also says that this broker lives. So what is sent grows with what changes, not with
+//! what there is.
 //!
 //! A pure state machine: the loop tells what happened, and takes [`Action`]s until there are none. Each name
 //! server has its own connection and its own state; they know nothing of each other. It registers the ordinary
 //! way, also with a name server in the same process, and works alike with Apache's and ours.
 //!
 //! Invariants
-//!  1. At most one call is in flight to a name server, so changes that come faster than answers are sent as one.
-//!  2. All topics are registered every time: a name server that has restarted needs nothing from before.
-//!  3. After [`Registration::shutdown`] nothing is registered again; what was is taken back (104).
+//!  1. At most one call is in flight to a name server, so changes that come faster than answers are sent together.
+//!  2. A name server that answers anything but "yes, that number" is told everything again.
+//!  3. One registration names at most [`TOPICS_PER_CALL_MAX`] topics; the next follows its answer.
+//!  4. After [`Registration::shutdown`] nothing is registered again; what was is taken back (104).
 //!
 //! Not used: the order-topic table in the answer, since clients get it in the route and no rule here looks at it.
+//! Not told: that a topic was deleted; deleting it at the name server is a request of its own (216).
 //!
-//! Source: `broker/.../BrokerController.java` (`registerBrokerAll`), `broker/.../out/BrokerOuterAPI.java`.
+//! Source: `broker/.../BrokerController.java` (`registerBrokerAll`, `registerIncrementBrokerData`),
+//! `broker/.../out/BrokerOuterAPI.java`, `namesrv/.../RouteInfoManager.java` (`isBrokerTopicConfigChanged`).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,12 +40,14 @@ use ringmq_wire::request::topic::{DataVersion, TopicDefinition, TopicTable};
 use ringmq_wire::{Head, HeadFormat, OutHead, Value, json};
 use tracing::{info, warn};
 
-use super::TopicsSnapshot;
 use super::facts::topic_config::TopicConfig;
 use super::identity::Identity;
 use super::outcome::Now;
+use super::topic::Topics;
 
-/// How often everything is registered again (`registerNameServerPeriod`).
+/// Topics in one registration (`splitRegistrationSize`); some 200 bytes each.
+const TOPICS_PER_CALL_MAX: usize = 800;
+/// How often a name server hears of us when nothing changes (`registerNameServerPeriod`).
 const REGISTER_EVERY: Duration = Duration::from_secs(30);
 /// Longest wait for an answer or for a connection; then the connection is given up.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -65,8 +76,10 @@ pub struct Registration {
     broker: String,
     address: String,
     ha_address: String,
-    /// The body of a registration; `None` until the topics are known.
-    topics: Option<Vec<u8>>,
+    /// When the broker started: with the number of a change, different from every earlier start's numbers.
+    started_ms: i64,
+    /// The latest change of a topic that was looked at.
+    seen: u64,
     links: Vec<Link>,
     actions: VecDeque<Action>,
     next_opaque: i32,
@@ -90,8 +103,8 @@ enum State {
     Waiting { until: Duration },
     /// Asked for; `conn` once the loop has said which.
     Connecting { conn: Option<ConnId>, since: Duration },
-    /// There; registers at `due`.
-    Connected { conn: ConnId, due: Duration, call: Option<Call>, registered: bool },
+    /// There, and told of all changes up to `told`; something is to be said at `due`.
+    Connected { conn: ConnId, due: Duration, told: u64, call: Option<Call>, registered: bool },
     /// Shut down.
     Ended,
 }
@@ -101,12 +114,21 @@ enum State {
 struct Call {
     opaque: i32,
     since: Duration,
-    unregisters: bool,
+    what: Asked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To take over changes up to this one.
+    Register(u64),
+    /// Whether it knows them still.
+    Version,
+    Unregister,
 }
 
 impl Registration {
-    /// Of a broker that has told nobody yet.
-    pub fn new(identity: &Identity, name_servers: Vec<SocketAddr>) -> Registration {
+    /// Of a broker that started at `started_ms` and has told nobody yet.
+    pub fn new(identity: &Identity, name_servers: Vec<SocketAddr>, started_ms: i64) -> Registration {
         let address = identity.store_host;
         // Slaves would replicate from the port after ours; the field is required, though nothing listens there.
         let ha_address = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
@@ -116,7 +138,8 @@ impl Registration {
             broker: identity.broker_name.clone(),
             address: address.to_string(),
             ha_address: ha_address.to_string(),
-            topics: None,
+            started_ms,
+            seen: 0,
             links: name_servers.into_iter().map(link).collect(),
             actions: VecDeque::new(),
             next_opaque: 0,
@@ -136,7 +159,7 @@ impl Registration {
             State::Waiting { until } => Some(until),
             State::Connecting { since, .. } => Some(since + ANSWER_MAX),
             State::Connected { call: Some(call), .. } => Some(call.since + ANSWER_MAX),
-            State::Connected { due, .. } => self.topics.is_some().then_some(due),
+            State::Connected { due, .. } => Some(due),
             State::Ended => None,
         };
         self.links.iter().filter_map(due).min()
@@ -156,11 +179,12 @@ impl Registration {
     }
 
     /// A connection that was asked for is there: register at once.
-    pub fn connected(&mut self, conn: ConnId, now: Now) {
+    pub fn connected(&mut self, conn: ConnId, topics: &Topics, now: Now) {
         self.now = now.monotonic;
         let Some(index) = self.link_of(conn) else { return };
-        self.links[index].state = State::Connected { conn, due: self.now, call: None, registered: false };
-        self.work();
+        self.links[index].state =
+            State::Connected { conn, due: self.now, told: 0, call: None, registered: false };
+        self.work(topics);
     }
 
     /// A connection ended, or could not be made.
@@ -176,48 +200,68 @@ impl Registration {
     }
 
     /// A name server said something.
-    pub fn answered(&mut self, conn: ConnId, head: &Head<'_>, _body: &[u8], now: Now) {
+    pub fn answered(&mut self, conn: ConnId, head: &Head<'_>, topics: &Topics, now: Now) {
         self.now = now.monotonic;
         let Some(index) = self.link_of(conn) else { return };
         let link = &mut self.links[index];
-        let State::Connected { due, call: call @ Some(_), registered, .. } = &mut link.state else { return };
-        let answered = call.filter(|call| head.is_response() && call.opaque == head.opaque);
-        let Some(Call { unregisters, .. }) = answered else { return };
-        *call = None;
-        if unregisters {
-            link.state = State::Ended;
-            self.actions.push_back(Action::Close(conn));
+        let State::Connected { due, told, call: call @ Some(_), registered, .. } = &mut link.state else {
             return;
-        }
-        if head.code == response::SUCCESS {
-            if !*registered {
-                info!(broker = self.broker, name_server = %link.peer, "registered");
+        };
+        let answered = call.filter(|call| head.is_response() && call.opaque == head.opaque);
+        let Some(Call { what, .. }) = answered else { return };
+        *call = None;
+        match what {
+            Asked::Unregister => {
+                link.state = State::Ended;
+                self.actions.push_back(Action::Close(conn));
+                return;
             }
-            *registered = true;
-            link.failures = 0;
-        } else {
-            let remark = head.remark.unwrap_or_default();
-            warn!(broker = self.broker, name_server = %link.peer, code = head.code, remark, "registration refused");
-            link.failures += 1;
-            *due = self.now + pause(link.failures);
+            Asked::Register(up_to) if head.code == response::SUCCESS => {
+                if !*registered {
+                    info!(broker = self.broker, name_server = %link.peer, "registered");
+                }
+                *registered = true;
+                *told = up_to;
+                link.failures = 0;
+                if topics.changed_since(up_to).next().is_some() {
+                    *due = self.now;
+                }
+            }
+            Asked::Register(_) => {
+                let remark = head.remark.unwrap_or_default();
+                warn!(broker = self.broker, name_server = %link.peer, code = head.code, remark, "registration refused");
+                link.failures += 1;
+                *told = 0;
+                *due = self.now + pause(link.failures);
+            }
+            Asked::Version => {
+                let is_known = head.code == response::SUCCESS && head.fields.get("changed") == Some("false");
+                if !is_known {
+                    *told = 0;
+                    *due = self.now;
+                }
+            }
         }
-        self.work();
+        self.work(topics);
     }
 
-    /// The topics are these now: every name server is told at once.
-    pub fn topics_changed(&mut self, topics: TopicsSnapshot, now: Now) {
+    /// Looks whether topics have changed: then every name server is told at once.
+    pub fn look(&mut self, topics: &Topics, now: Now) {
+        if topics.version() == self.seen {
+            return;
+        }
+        self.seen = topics.version();
         self.now = now.monotonic;
-        self.topics = Some(register_body(topics));
         for link in &mut self.links {
             if let State::Connected { due, .. } = &mut link.state {
                 *due = self.now;
             }
         }
-        self.work();
+        self.work(topics);
     }
 
     /// The clock.
-    pub fn tick(&mut self, now: Now) {
+    pub fn tick(&mut self, topics: &Topics, now: Now) {
         self.now = now.monotonic;
         for index in 0..self.links.len() {
             let (conn, since) = match self.links[index].state {
@@ -231,14 +275,14 @@ impl Registration {
                 self.fail(index);
             }
         }
-        self.work();
+        self.work(topics);
     }
 
     /// Takes back what was registered; [`Registration::is_shut_down`] tells when that is done.
-    pub fn shutdown(&mut self, now: Now) {
+    pub fn shutdown(&mut self, topics: &Topics, now: Now) {
         self.now = now.monotonic;
         self.stopping = true;
-        self.work();
+        self.work(topics);
     }
 
     /// Whether every name server has been told, or cannot be.
@@ -247,7 +291,7 @@ impl Registration {
     }
 
     /// Does what is due on every link.
-    fn work(&mut self) {
+    fn work(&mut self, topics: &Topics) {
         for index in 0..self.links.len() {
             match self.links[index].state {
                 State::Ended => {}
@@ -265,7 +309,9 @@ impl Registration {
                 State::Waiting { .. } | State::Connecting { .. } if self.stopping => {
                     self.links[index].state = State::Ended;
                 }
-                State::Connected { conn, due, .. } if due <= self.now => self.register(index, conn),
+                State::Connected { conn, due, told, .. } if due <= self.now => {
+                    self.speak(index, conn, told, topics)
+                }
                 State::Waiting { until } if until <= self.now => {
                     self.links[index].state = State::Connecting { conn: None, since: self.now };
                     self.actions.push_back(Action::Connect(self.links[index].peer));
@@ -275,8 +321,23 @@ impl Registration {
         }
     }
 
-    fn register(&mut self, index: usize, conn: ConnId) {
-        let Some(topics) = &self.topics else { return };
+    /// Tells what is new, or asks whether what was told is still known.
+    fn speak(&mut self, index: usize, conn: ConnId, told: u64, topics: &Topics) {
+        let new: Vec<(u64, &TopicConfig)> = topics.changed_since(told).take(TOPICS_PER_CALL_MAX).collect();
+        let Some((up_to, _)) = new.last() else {
+            let body = json::write(&self.data_version(told));
+            let fields = self.identity().fields();
+            let frame = request(RequestCode::QueryDataVersion, self.next_opaque, &fields, &body);
+            return self.call(index, conn, frame, Asked::Version);
+        };
+        let body = json::write(&registration::Registration {
+            filter_servers: Vec::new(),
+            topics: TopicTable {
+                data_version: self.data_version(*up_to),
+                topics: new.iter().map(|(_, topic)| (topic.name.to_string(), definition(topic))).collect(),
+                ..TopicTable::default()
+            },
+        });
         let header = RegisterBroker {
             broker_name: &self.broker,
             broker_address: &self.address,
@@ -286,27 +347,36 @@ impl Registration {
             heartbeat_timeout_ms: None,
             enable_acting_master: Some(false),
             compressed: false,
-            body_crc: ringmq_wire::record::body_crc(topics),
+            body_crc: ringmq_wire::record::body_crc(&body),
             zone_name: None,
         };
-        let frame = request(RequestCode::RegisterBroker, self.next_opaque, &header.fields(), topics);
-        self.call(index, conn, frame, false);
+        let frame = request(RequestCode::RegisterBroker, self.next_opaque, &header.fields(), &body);
+        self.call(index, conn, frame, Asked::Register(*up_to));
     }
 
     fn unregister(&mut self, index: usize, conn: ConnId) {
-        let header = BrokerIdentity {
+        let fields = self.identity().fields();
+        let frame = request(RequestCode::UnregisterBroker, self.next_opaque, &fields, &[]);
+        self.call(index, conn, frame, Asked::Unregister);
+    }
+
+    fn identity(&self) -> BrokerIdentity<'_> {
+        BrokerIdentity {
             broker_name: &self.broker,
             broker_address: &self.address,
             cluster_name: &self.cluster,
             broker_id: MASTER_ID,
-        };
-        let frame = request(RequestCode::UnregisterBroker, self.next_opaque, &header.fields(), &[]);
-        self.call(index, conn, frame, true);
+        }
     }
 
-    fn call(&mut self, index: usize, on: ConnId, frame: Vec<u8>, unregisters: bool) {
+    fn data_version(&self, change: u64) -> DataVersion {
+        let counter = i64::try_from(change).unwrap_or(i64::MAX);
+        DataVersion { counter, state_version: 0, timestamp: self.started_ms }
+    }
+
+    fn call(&mut self, index: usize, on: ConnId, frame: Vec<u8>, what: Asked) {
         let State::Connected { due, call, .. } = &mut self.links[index].state else { return };
-        *call = Some(Call { opaque: self.next_opaque, since: self.now, unregisters });
+        *call = Some(Call { opaque: self.next_opaque, since: self.now, what });
         *due = self.now + REGISTER_EVERY;
         self.next_opaque = self.next_opaque.wrapping_add(1);
         self.actions.push_back(Action::Send(on, frame));
@@ -342,19 +412,6 @@ fn request(code: RequestCode, opaque: i32, fields: &[(&str, Value<'_>)], body: &
     frame
 }
 
-fn register_body(snapshot: TopicsSnapshot) -> Vec<u8> {
-    let data_version = DataVersion {
-        counter: i64::try_from(snapshot.counter).unwrap_or(i64::MAX),
-        state_version: 0,
-        timestamp: snapshot.timestamp_ms,
-    };
-    let topics = snapshot.topics.iter().map(|topic| (topic.name.to_string(), definition(topic))).collect();
-    json::write(&registration::Registration {
-        filter_servers: Vec::new(),
-        topics: TopicTable { data_version, topics, ..TopicTable::default() },
-    })
-}
-
 fn definition(topic: &TopicConfig) -> TopicDefinition {
     let number = |queues: u32| i32::try_from(queues).unwrap_or(i32::MAX);
     TopicDefinition {
@@ -386,7 +443,7 @@ mod tests {
         registration: Registration,
         now: u64,
         conns: u32,
-        topics: u64,
+        topics: Topics,
     }
 
     impl Bed {
@@ -400,14 +457,15 @@ mod tests {
                 nonce: 0,
             };
             let name_servers = name_servers.iter().map(|text| text.parse().unwrap()).collect();
-            Bed { registration: Registration::new(&identity, name_servers), now: 100, conns: 0, topics: 0 }
+            let registration = Registration::new(&identity, name_servers, 7);
+            Bed { registration, now: 100, conns: 0, topics: Topics::default() }
         }
 
         /// With one name server, connected and registered.
         fn registered() -> Bed {
             let mut bed = Bed::new(&[FIRST]);
-            assert_eq!(bed.change_topics(), ["connect 10.0.0.1:9876 as 0"]);
-            assert_eq!(bed.connected(0), ["register on 0: #0 version 1"]);
+            assert_eq!(bed.change("A"), ["connect 10.0.0.1:9876 as 0"]);
+            assert_eq!(bed.connected(0), ["register on 0: #0 A, up to 1"]);
             assert_eq!(bed.answer(0, 0, 0), Vec::<String>::new());
             bed
         }
@@ -416,22 +474,20 @@ mod tests {
             Now { wall_ms: 0, monotonic: Duration::from_secs(self.now) }
         }
 
-        fn change_topics(&mut self) -> Vec<String> {
-            self.topics += 1;
-            let topics = vec![TopicConfig::new("A", 4, Perm::READ_WRITE), TopicConfig::new("B", 1, Perm(4))];
-            let snapshot = TopicsSnapshot { counter: self.topics, timestamp_ms: 7, topics };
-            self.registration.topics_changed(snapshot, self.at());
+        fn change(&mut self, topic: &str) -> Vec<String> {
+            self.topics.adopt(TopicConfig::new(topic, 4, Perm::READ_WRITE));
+            self.registration.look(&self.topics, self.at());
             self.actions()
         }
 
         fn tick(&mut self, seconds: u64) -> Vec<String> {
             self.now += seconds;
-            self.registration.tick(self.at());
+            self.registration.tick(&self.topics, self.at());
             self.actions()
         }
 
         fn connected(&mut self, conn: u32) -> Vec<String> {
-            self.registration.connected(id(conn), self.at());
+            self.registration.connected(id(conn), &self.topics, self.at());
             self.actions()
         }
 
@@ -441,19 +497,29 @@ mod tests {
         }
 
         fn shutdown(&mut self) -> Vec<String> {
-            self.registration.shutdown(self.at());
+            self.registration.shutdown(&self.topics, self.at());
             self.actions()
         }
 
         fn answer(&mut self, conn: u32, opaque: i32, code: i32) -> Vec<String> {
+            self.answer_with(conn, opaque, code, &[])
+        }
+
+        fn answer_with(
+            &mut self,
+            conn: u32,
+            opaque: i32,
+            code: i32,
+            fields: &[(&str, Value<'_>)],
+        ) -> Vec<String> {
             let mut bytes = Vec::new();
             let flag = FLAG_RESPONSE;
-            OutHead { format: HeadFormat::Json, code, opaque, flag, remark: None, fields: &[] }
+            OutHead { format: HeadFormat::Json, code, opaque, flag, remark: None, fields }
                 .encode(&mut bytes, 0);
             let Ok(Decoded::Frame(frame, _)) = frame::decode(&bytes) else { panic!("a whole frame") };
             let mut scratch = HeadScratch::default();
             let head = scratch.decode(frame.format, frame.head).unwrap();
-            self.registration.answered(id(conn), &head, &[], self.at());
+            self.registration.answered(id(conn), &head, &self.topics, self.at());
             self.actions()
         }
 
@@ -488,7 +554,13 @@ mod tests {
         match RequestCode::from_number(head.code) {
             Some(RequestCode::RegisterBroker) => {
                 let body = registration::Registration::read(frame.body).unwrap();
-                format!("register on {conn}: #{opaque} version {}", body.topics.data_version.counter)
+                let names: Vec<&str> = body.topics.topics.keys().map(String::as_str).collect();
+                let (names, version) = (names.join(" "), body.topics.data_version);
+                format!("register on {conn}: #{opaque} {names}, up to {}", version.counter)
+            }
+            Some(RequestCode::QueryDataVersion) => {
+                let version: DataVersion = json::read(frame.body).unwrap();
+                format!("still {} on {conn}: #{opaque}", version.counter)
             }
             Some(RequestCode::UnregisterBroker) => format!("unregister on {conn}: #{opaque}"),
             other => panic!("{other:?} is not ours to send"),
@@ -498,8 +570,9 @@ mod tests {
     #[test]
     fn a_registration_is_what_name_servers_expect() {
         let mut bed = Bed::new(&[FIRST]);
-        bed.change_topics();
-        bed.registration.connected(id(0), bed.at());
+        bed.topics.adopt(TopicConfig::new("B", 1, Perm(4)));
+        bed.tick(0);
+        bed.registration.connected(id(0), &bed.topics, bed.at());
         let Some(Action::Send(_, bytes)) = bed.registration.next_action() else { panic!("a registration") };
         let Ok(Decoded::Frame(frame, _)) = frame::decode(&bytes) else { panic!("a whole frame") };
         let mut scratch = HeadScratch::default();
@@ -526,30 +599,86 @@ mod tests {
     }
 
     #[test]
-    fn it_registers_again_every_thirty_seconds() {
+    fn every_thirty_seconds_it_asks_whether_it_is_still_known() {
         let mut bed = Bed::registered();
         assert_eq!(bed.registration.next_due(), Some(Duration::from_secs(130)));
         assert!(bed.tick(29).is_empty());
-        assert_eq!(bed.tick(1), ["register on 0: #1 version 1"]);
+        assert_eq!(bed.tick(1), ["still 1 on 0: #1"]);
+        assert!(bed.answer_with(0, 1, 0, &[("changed", "false".into())]).is_empty());
+        assert_eq!(bed.tick(30), ["still 1 on 0: #2"]);
     }
 
     #[test]
-    fn a_change_is_told_at_once_and_changes_during_a_call_are_told_as_one() {
+    fn a_name_server_that_does_not_know_it_is_told_everything() {
+        #[rustfmt::skip]
+        let rows = [
+            ("it has restarted",           0, Some("true")),
+            ("it says nothing",            0, None),
+            ("it says something else",     0, Some("maybe")),
+            ("it does not know this code", 3, None),
+        ];
+        for (what, code, changed) in rows {
+            let fields: Vec<_> = changed.map(|changed| ("changed", changed.into())).into_iter().collect();
+            let mut bed = Bed::registered();
+            bed.change("B");
+            bed.answer(0, 1, 0);
+            assert_eq!(bed.tick(30), ["still 2 on 0: #2"], "{what}");
+            assert_eq!(bed.answer_with(0, 2, code, &fields), ["register on 0: #3 A B, up to 2"], "{what}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_at_once_and_changes_during_a_call_are_told_together() {
         let mut bed = Bed::registered();
-        assert_eq!(bed.change_topics(), ["register on 0: #1 version 2"]);
-        assert!(bed.change_topics().is_empty());
-        assert!(bed.change_topics().is_empty());
-        assert_eq!(bed.answer(0, 1, 0), ["register on 0: #2 version 4"]);
+        assert_eq!(bed.change("B"), ["register on 0: #1 B, up to 2"]);
+        assert!(bed.change("C").is_empty());
+        assert!(bed.change("A").is_empty());
+        assert!(bed.change("C").is_empty());
+        assert_eq!(bed.answer(0, 1, 0), ["register on 0: #2 A C, up to 5"]);
         assert!(bed.answer(0, 2, 0).is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_was_deleted_is_not_told() {
+        let mut bed = Bed::registered();
+        assert_eq!(bed.change("B"), ["register on 0: #1 B, up to 2"]);
+        bed.change("C");
+        bed.topics.forget("C");
+        assert_eq!(bed.answer(0, 1, 0), ["still 2 on 0: #2"]);
+    }
+
+    #[test]
+    fn many_topics_are_told_in_parts() {
+        let mut bed = Bed::new(&[FIRST]);
+        for number in 0..2 * TOPICS_PER_CALL_MAX + 1 {
+            bed.topics.adopt(TopicConfig::new(&format!("T{number}"), 1, Perm::READ_WRITE));
+        }
+        bed.tick(0);
+        let mut told = bed.connected(0);
+        for (opaque, up_to) in [(0, 800), (1, 1600), (2, 1601)] {
+            assert_eq!(told.len(), 1);
+            assert!(told[0].starts_with(&format!("register on 0: #{opaque} ")), "{}", &told[0][..40]);
+            assert!(told[0].ends_with(&format!("up to {up_to}")), "{opaque}");
+            told = bed.answer(0, opaque, 0);
+        }
+        assert!(told.is_empty());
+        // What is refused in the middle begins again.
+        bed.tick(30);
+        let again = bed.answer_with(0, 3, 0, &[("changed", "true".into())]);
+        assert!(again[0].ends_with("up to 800"));
+        assert!(bed.answer(0, 4, 0)[0].ends_with("up to 1600"));
+        assert!(bed.answer(0, 5, 1).is_empty());
+        assert!(bed.tick(1)[0].ends_with("up to 800"));
     }
 
     #[test]
     fn each_name_server_is_told_by_itself() {
         let mut bed = Bed::new(&[FIRST, SECOND]);
-        assert_eq!(bed.tick(0), ["connect 10.0.0.1:9876 as 0", "connect 10.0.0.2:9876 as 1"]);
-        assert!(bed.connected(1).is_empty(), "nothing to tell before the topics are known");
-        assert_eq!(bed.change_topics(), ["register on 1: #0 version 1"]);
-        assert_eq!(bed.connected(0), ["register on 0: #1 version 1"]);
+        assert_eq!(bed.change("A"), ["connect 10.0.0.1:9876 as 0", "connect 10.0.0.2:9876 as 1"]);
+        assert_eq!(bed.connected(1), ["register on 1: #0 A, up to 1"]);
+        assert!(bed.change("B").is_empty());
+        assert_eq!(bed.connected(0), ["register on 0: #1 A B, up to 2"]);
+        assert_eq!(bed.answer(1, 0, 0), ["register on 1: #2 B, up to 2"]);
     }
 
     #[test]
@@ -564,7 +693,7 @@ mod tests {
             bed.closed(conn);
         }
         bed.tick(30);
-        assert_eq!(bed.connected(8), ["register on 8: #1 version 1"]);
+        assert_eq!(bed.connected(8), ["register on 8: #1 A, up to 1"]);
         bed.answer(8, 1, 0);
         bed.closed(8);
         assert_eq!(bed.tick(1), ["connect 10.0.0.1:9876 as 9"], "an answer ends the doubling");
@@ -573,7 +702,7 @@ mod tests {
     #[test]
     fn a_name_server_that_does_not_answer_is_given_up() {
         let mut bed = Bed::registered();
-        assert_eq!(bed.tick(30), ["register on 0: #1 version 1"]);
+        assert_eq!(bed.tick(30), ["still 1 on 0: #1"]);
         assert!(bed.tick(9).is_empty());
         assert_eq!(bed.tick(1), ["close 0"]);
         assert!(bed.closed(0).is_empty(), "its end is no second failure");
@@ -584,13 +713,13 @@ mod tests {
     #[test]
     fn a_refused_registration_is_repeated_after_a_pause() {
         let mut bed = Bed::new(&[FIRST]);
-        bed.change_topics();
+        bed.change("A");
         bed.connected(0);
         assert!(bed.answer(0, 0, 1).is_empty());
-        assert_eq!(bed.tick(1), ["register on 0: #1 version 1"]);
+        assert_eq!(bed.tick(1), ["register on 0: #1 A, up to 1"]);
         assert!(bed.answer(0, 1, 1).is_empty());
         assert!(bed.tick(1).is_empty());
-        assert_eq!(bed.tick(1), ["register on 0: #2 version 1"]);
+        assert_eq!(bed.tick(1), ["register on 0: #2 A, up to 1"]);
     }
 
     #[test]
@@ -598,9 +727,9 @@ mod tests {
         let mut bed = Bed::registered();
         assert!(bed.answer(0, 0, 0).is_empty());
         assert!(bed.answer(5, 0, 0).is_empty());
-        assert_eq!(bed.tick(30), ["register on 0: #1 version 1"]);
+        assert_eq!(bed.tick(30), ["still 1 on 0: #1"]);
         assert!(bed.answer(0, 0, 0).is_empty(), "an old number");
-        assert!(bed.change_topics().is_empty(), "the call is still in flight");
+        assert!(bed.change("B").is_empty(), "the call is still in flight");
     }
 
     #[test]
@@ -617,7 +746,7 @@ mod tests {
     #[test]
     fn shutdown_waits_for_a_registration_in_flight() {
         let mut bed = Bed::new(&[FIRST, SECOND]);
-        bed.change_topics();
+        bed.change("A");
         bed.connected(0);
         assert_eq!(bed.shutdown(), ["close 1"], "a name server that was not told needs no taking back");
         assert!(!bed.registration.is_shut_down());

@@ -5,13 +5,14 @@
 //!
 //! Invariants
 //!  1. A topic is here exactly if its fact is in the accepted state of the store.
-//!  2. `version` changes with every adopted change, so registration can tell.
+//!  2. Every definition has the number of its last change; numbers count from 1 since the start and only grow.
 //!
 //! Not here: who may change topics (`handler/topic_admin`, `handler/send`), telling name servers (`registration`).
 //!
 //! Source: `broker/.../topic/TopicConfigManager.java`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use ringmq_engine::Batch;
 use ringmq_engine::Store;
@@ -32,14 +33,16 @@ use super::reply::Refusal;
 pub struct Topic {
     /// Its definition.
     pub config: TopicConfig,
+    /// The number of its last change.
+    changed: u64,
     /// Its queues in the store, filled in when first used: a topic of 1,024 queues costs nothing until then.
     queues: Vec<Option<QueueRef>>,
 }
 
 impl Topic {
-    fn new(config: TopicConfig) -> Topic {
+    fn new(config: TopicConfig, changed: u64) -> Topic {
         let queues = vec![None; config.queues() as usize];
-        Topic { config, queues }
+        Topic { config, changed, queues }
     }
 
     /// The queue of that id; `None` if there is no such queue.
@@ -59,14 +62,23 @@ impl Topic {
 #[derive(Debug, Default)]
 pub struct Topics {
     table: BTreeMap<Box<str>, Topic>,
-    /// Counts changes since the start.
+    /// By the number of their last change.
+    changes: BTreeMap<u64, Box<str>>,
+    /// The latest number.
     version: u64,
 }
 
 impl Topics {
-    /// How often something has changed since the start.
+    /// The number of the latest change.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// What has changed after the change of that number, each topic as it is now, with the number of its last
+    /// change, in their order. What was deleted is not in it.
+    pub fn changed_since(&self, change: u64) -> impl Iterator<Item = (u64, &TopicConfig)> {
+        let later = self.changes.range((Bound::Excluded(change), Bound::Unbounded));
+        later.filter_map(|(number, topic)| Some((*number, &self.table.get(topic)?.config)))
     }
 
     /// The topic of that name.
@@ -103,21 +115,24 @@ impl Topics {
     /// Takes over a definition that the store has accepted.
     pub fn adopt(&mut self, config: TopicConfig) {
         self.version += 1;
+        self.changes.insert(self.version, config.name.clone());
         match self.table.get_mut(&config.name) {
             Some(topic) => {
+                self.changes.remove(&topic.changed);
+                topic.changed = self.version;
                 topic.queues.resize(config.queues() as usize, None);
                 topic.config = config;
             }
             None => {
-                self.table.insert(config.name.clone(), Topic::new(config));
+                self.table.insert(config.name.clone(), Topic::new(config, self.version));
             }
         }
     }
 
     /// Drops a topic whose deletion the store has accepted.
     pub fn forget(&mut self, topic: &str) {
-        if self.table.remove(topic).is_some() {
-            self.version += 1;
+        if let Some(topic) = self.table.remove(topic) {
+            self.changes.remove(&topic.changed);
         }
     }
 }

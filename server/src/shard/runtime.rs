@@ -261,8 +261,8 @@ async fn run_shard(
     let (store, report) = Store::open(env.clone(), &folder, options, wake.clone()).await?;
     let store_host = SocketAddr::new(advertised, address.port());
     let identity = options::identity(&settings, index, store_host, env.random() as u32);
-    let registration = Registration::new(&identity, name_servers);
     let now = Now { wall_ms: env.wall_ms(), monotonic: env.monotonic() };
+    let registration = Registration::new(&identity, name_servers, now.wall_ms);
     let broker =
         Broker::open(store.clone(), identity, options::broker(&settings, index), now).map_err(|error| {
             StartError::Runtime {

@@ -196,17 +196,13 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             self.send_outbox();
             if self.stop.is_raised() {
                 self.begin_drain(now);
-            } else if let Some(topics) = self.broker.topics_changed() {
-                self.registration.topics_changed(topics, now);
             }
-            self.registration.tick(now);
-            self.act(now);
+            self.registration.tick(self.broker.topics(), now);
         } else if self.stop.is_raised() {
             self.begin_drain(now);
-        } else if let Some(topics) = self.broker.topics_changed() {
-            self.registration.topics_changed(topics, now);
-            self.act(now);
         }
+        self.registration.look(self.broker.topics(), now);
+        self.act(now);
         self.set_clock();
     }
 
@@ -229,7 +225,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
                     if listener.is_some() {
                         self.broker.opened(conn, peer, now);
                     } else {
-                        self.registration.connected(conn, now);
+                        self.registration.connected(conn, self.broker.topics(), now);
                     }
                 }
                 Event::Data { conn, buffer } => self.received(conn, buffer, now),
@@ -252,7 +248,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         let mut bad_head = None;
         let fed = connections.feed(conn, bytes, |frame| {
             match scratch.decode(frame.format, frame.head) {
-                Ok(head) if outgoing => registration.answered(conn, &head, frame.body, now),
+                Ok(head) if outgoing => registration.answered(conn, &head, broker.topics(), now),
                 Ok(head) => broker.handle(conn, frame.format, &head, frame.body, now, outbox),
                 Err(error) => {
                     bad_head = Some(error);
@@ -382,7 +378,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         if self.draining_since.is_none() {
             self.draining_since = Some(now.monotonic);
             self.network.stop_accepting();
-            self.registration.shutdown(now);
+            self.registration.shutdown(self.broker.topics(), now);
             self.act(now);
             for conn in self.connections.iter().filter(|conn| !self.outgoing.contains(conn)) {
                 self.network.pause(conn);
