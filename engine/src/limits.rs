@@ -25,10 +25,14 @@ pub const FACT_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Live facts of a store. Beyond: `TooManyFacts`.
 pub const FACTS_MAX: usize = 1 << 24;
 
-/// One read from disk; longer records are read in several.
+/// One read of recovery; longer frames are read in several.
 pub const READ_BYTES_MAX: usize = 1 << 20;
+/// One cold read for consumers; what is longer is read in several, all at once.
+pub const COLD_READ_BYTES_MAX: usize = 512 * 1024;
 /// Cold records nearer to each other than this come with one read.
 pub const READ_GAP_BYTES_MAX: u64 = 64 * 1024;
+/// Read ahead of one consumer that goes on, at most: some reads in flight while it is served from others.
+pub const READ_WINDOW_BYTES_MAX: u64 = 4 << 20;
 /// Segment files held open. Beyond: the oldest that nobody uses is closed.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 
@@ -85,7 +89,7 @@ const _: () = {
             && PREPARE_HURRIED_CHUNK_BYTES < PREPARED_AHEAD_BYTES_MIN
     );
     assert!(FIRST_ZEROED_BYTES.is_multiple_of(BLOCK_BYTES as u64));
-    assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+    assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && COLD_READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
     assert!(HEADER_BYTES < BLOCK_BYTES);
     assert!(FACT_KEY_BYTES_MAX <= u16::MAX as usize);
 };

@@ -41,11 +41,19 @@ pub enum Bug {
     VisibleBeforeDurable,
     /// Recovery takes damage below the watermark for a torn tail.
     CorruptionCut,
+    /// A cold read's records are not checked.
+    ColdCrcSkipped,
+    /// A record that goes on in a second read is continued with bytes of the first.
+    SharedReadMisplaced,
+    /// The memory of a cold read is never given back.
+    ColdMemoryKept,
+    /// Reading ahead does not stop where the log may still change.
+    ReadAheadPastDurable,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 20] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -62,6 +70,10 @@ impl Bug {
         Bug::PoisonIgnored,
         Bug::VisibleBeforeDurable,
         Bug::CorruptionCut,
+        Bug::ColdCrcSkipped,
+        Bug::SharedReadMisplaced,
+        Bug::ColdMemoryKept,
+        Bug::ReadAheadPastDurable,
     ];
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::batch::{Batch, Place};
 use crate::env::{Buffer, Env, Signal};
 use crate::limits::FACTS_MAX;
-use crate::log::{ItemKind, Log, Mark, Tail, Wanted, read};
+use crate::log::{ItemKind, Loan, Log, Mark, ReadSlice, Tail, Wanted, fetch};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
@@ -44,6 +44,9 @@ pub struct StoreOptions {
     pub writes_in_flight_max: usize,
     /// Memory for the newest durable frames; the oldest go first.
     pub tail_cache_bytes: usize,
+    /// Memory for records that are read from the files: being read, read ahead, kept, and being sent. At the bound, reads
+    /// wait their turn; one record, or one read's worth of them, gets through however small it is.
+    pub cold_bytes_max: usize,
     /// Appended and not yet durable; an append beyond is refused as busy.
     pub appended_bytes_max: usize,
     /// How writes are made durable.
@@ -60,6 +63,7 @@ impl Default for StoreOptions {
             segment_bytes: 256 << 20,
             writes_in_flight_max: 4,
             tail_cache_bytes: 64 << 20,
+            cold_bytes_max: 32 << 20,
             appended_bytes_max: 64 << 20,
             flush: FlushHow::Probe,
             answer_before_flush: false,
@@ -186,15 +190,31 @@ pub enum Piece<E: Env> {
 /// Bytes of a buffer that stays alive.
 #[derive(Debug)]
 pub struct Slice<E: Env> {
-    pub(crate) buffer: Rc<E::Buffer>,
-    pub(crate) start: u32,
-    pub(crate) len: u32,
+    buffer: Held<E::Buffer>,
+    start: u32,
+    len: u32,
+}
+
+/// What keeps a slice's bytes.
+#[derive(Debug)]
+enum Held<B> {
+    /// A frame of the tail cache.
+    Frame(Rc<B>),
+    /// A read from a file.
+    Read(Loan<B>),
 }
 
 impl<E: Env> Slice<E> {
     /// The bytes; the address is the same for as long as the slice lives.
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start as usize..][..self.len as usize]
+        &self.buffer()[self.start as usize..][..self.len as usize]
+    }
+
+    fn buffer(&self) -> &E::Buffer {
+        match &self.buffer {
+            Held::Frame(frame) => frame,
+            Held::Read(read) => read.buffer().expect("slices are made of what was read"),
+        }
     }
 }
 
@@ -427,24 +447,37 @@ impl<E: Env> Store<E> {
         pieces.pop()
     }
 
-    /// Gets the cold pieces of a reading; afterwards all are hot.
-    pub async fn fetch(&self, pieces: &mut [Piece<E>]) -> Result<(), ReadError> {
+    /// Gets the cold pieces of a reading; afterwards all are hot, and one record may be in several. After an
+    /// error they are of no use.
+    ///
+    /// Waits while [`StoreOptions::cold_bytes_max`] is used up by others' reads and slices, so it must not be awaited by
+    /// one who alone could let go of enough of them.
+    pub async fn fetch(&self, pieces: &mut Vec<Piece<E>>) -> Result<(), ReadError> {
         let cold = |piece: &Piece<E>| match piece {
             Piece::Cold { physical, len, crc } => Some(Wanted { physical: physical.0, len: *len, crc: *crc }),
             Piece::Hot(_) => None,
         };
         let wanted: Vec<Wanted> = pieces.iter().filter_map(cold).collect();
-        let mut rest = &wanted[..];
-        let mut places = pieces.iter_mut().filter(|piece| matches!(piece, Piece::Cold { .. }));
-        while !rest.is_empty() {
-            let (buffer, from, count) = read(&self.shared.env, self.shared.log.segments(), rest).await?;
-            for (record, place) in rest[..count].iter().zip(&mut places) {
-                let start = u32::try_from(record.physical - from).expect("a read is shorter than 4 GiB");
-                *place = Piece::Hot(Slice { buffer: buffer.clone(), start, len: record.len });
-            }
-            rest = &rest[count..];
+        if wanted.is_empty() {
+            return Ok(());
         }
+        let fetched = fetch(&self.shared.log, &wanted).await?;
+        let mut fetched_pieces = Vec::with_capacity(pieces.len());
+        for piece in pieces.drain(..) {
+            match cold(&piece) {
+                Some(record) => {
+                    fetched.record(&self.shared.log, &record, |slice| join(&mut fetched_pieces, slice))?
+                }
+                None => fetched_pieces.push(piece),
+            }
+        }
+        *pieces = fetched_pieces;
         Ok(())
+    }
+
+    /// Memory of records that were read from the files, or are being read; see [`StoreOptions::cold_bytes_max`].
+    pub fn cold_bytes(&self) -> usize {
+        self.shared.log.cold_bytes()
     }
 
     /// Smallest visible offset whose store time is ≥ `timestamp_ms`, else the end.
@@ -504,13 +537,13 @@ impl<E: Env> Store<E> {
     fn add_piece(&self, pieces: &mut Vec<Piece<E>>, entry: Entry, last_end: u64) {
         if entry.physical == last_end
             && let Some(Piece::Hot(last)) = pieces.last_mut()
-            && (last.start + last.len + entry.size) as usize <= last.buffer.len()
+            && (last.start + last.len + entry.size) as usize <= last.buffer().len()
         {
             last.len += entry.size;
             return;
         }
         pieces.push(match self.shared.log.cached(entry.physical, entry.size) {
-            Some((buffer, start)) => Piece::Hot(Slice { buffer, start, len: entry.size }),
+            Some((frame, start)) => Piece::Hot(Slice { buffer: Held::Frame(frame), start, len: entry.size }),
             None => Piece::Cold { physical: PhysicalOffset(entry.physical), len: entry.size, crc: entry.crc },
         });
     }
@@ -542,6 +575,20 @@ impl<E: Env> Clone for Store<E> {
     fn clone(&self) -> Self {
         Store { shared: self.shared.clone() }
     }
+}
+
+/// Adds a slice; it joins the last one if it goes on where that ends.
+fn join<E: Env>(pieces: &mut Vec<Piece<E>>, slice: ReadSlice<E::Buffer>) {
+    if let Some(Piece::Hot(last)) = pieces.last_mut()
+        && let Held::Read(read) = &last.buffer
+        && Rc::ptr_eq(read.extent(), slice.loan.extent())
+        && last.start + last.len == slice.start
+    {
+        last.len += slice.len;
+        return;
+    }
+    let ReadSlice { loan, start, len } = slice;
+    pieces.push(Piece::Hot(Slice { buffer: Held::Read(loan), start, len }));
 }
 
 /// Copies the records of a batch into the open frame, each with the place it gets, and applies them.

@@ -1,8 +1,8 @@
-//! Crashes, failing operations and rot: the short campaigns.
+//! Crashes, failing operations, rot, and readers of what is on disk only: the short campaigns.
 //!
 //! `RINGMQ_SEED` in the environment replaces the seed. The long form is the example `crash_enumeration`.
 
-use ringmq_engine::testing::{crash, io_fault, rot};
+use ringmq_engine::testing::{cold, crash, io_fault, rot};
 
 /// Prints the seed before it is used.
 fn seed() -> u64 {
@@ -35,4 +35,11 @@ fn damage_below_the_watermark_is_never_taken_for_a_torn_tail() {
     let tally = rot::run(seed(), 20, 50, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{tally:#?}");
     assert!(tally.refused > 200);
+}
+
+#[test]
+fn readers_that_are_behind_get_what_was_written_or_are_told_why_not() {
+    let tally = cold::run(seed(), 200, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{tally:#?}");
+    assert!(tally.served > 10_000 && tally.failed > 100 && tally.corrupt > 100);
 }

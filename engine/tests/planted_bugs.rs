@@ -1,12 +1,15 @@
 //! The campaigns are tested too: each planted mistake must be caught by one of them.
 
 use ringmq_engine::planted::{Bug, plant};
-use ringmq_engine::testing::{crash, io_fault, rot};
+use ringmq_engine::testing::{cold, crash, io_fault, rot};
 
 /// The campaign that catches the bug that is planted, and what it found; `None` if all are content.
 fn caught(seed: u64, (short_states, long_states): (u64, u64)) -> Option<(&'static str, String)> {
     let crashes = |scope| crash::run(&scope, |_| ()).err().map(|violation| ("crash", violation.to_string()));
-    crashes(crash::Scope::short(seed, short_states))
+    cold::run(seed, 60, |_| ())
+        .err()
+        .map(|violation| ("cold", violation.to_string()))
+        .or_else(|| crashes(crash::Scope::short(seed, short_states)))
         .or_else(|| rot::run(seed, 10, 50, |_| ()).err().map(|violation| ("rot", violation.to_string())))
         .or_else(|| io_fault::run(seed, 1, |_| ()).err().map(|violation| ("io_fault", violation.to_string())))
         // One of them shows only where a sector of a lost write and all of the next one survive.

@@ -35,6 +35,7 @@ fn options(flush: FlushHow) -> StoreOptions {
         segment_bytes: 1 << 20,
         writes_in_flight_max: 4,
         tail_cache_bytes: 256 * 1024,
+        cold_bytes_max: 1 << 20,
         appended_bytes_max: 64 << 20,
         flush,
         answer_before_flush: false,
@@ -82,14 +83,16 @@ async fn read_all(store: &Store<GlommioEnv>) -> u64 {
         let budget = ReadBudget { records_max: 32, bytes_max: 1 << 20, entries_max: 32 };
         let mut reading = store.read(queue, from, budget, |_| true);
         store.fetch(&mut reading.pieces).await.expect("it reads");
-        for piece in &reading.pieces {
-            let Piece::Hot(slice) = piece else { panic!("it was fetched") };
-            let mut rest = slice.bytes();
-            while let Ok(record) = decode(rest) {
-                assert_eq!(record.body[..8], from.0.to_be_bytes());
-                rest = &rest[record.bytes.len()..];
-                from.0 += 1;
-            }
+        let bytes = reading.pieces.iter().map(|piece| match piece {
+            Piece::Hot(slice) => slice.bytes(),
+            Piece::Cold { .. } => panic!("it was fetched"),
+        });
+        let bytes = bytes.collect::<Vec<_>>().concat();
+        let mut rest = &bytes[..];
+        while let Ok(record) = decode(rest) {
+            assert_eq!(record.body[..8], from.0.to_be_bytes());
+            rest = &rest[record.bytes.len()..];
+            from.0 += 1;
         }
     }
     from.0

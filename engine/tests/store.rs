@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_engine::Batch;
-use ringmq_engine::env::sim::{Disk, Fault, Sim, SimEnv, Unit};
+use ringmq_engine::env::sim::{Disk, Fault, FaultMix, Sim, SimEnv, Unit};
 use ringmq_engine::env::{BLOCK_BYTES, Env, Signal};
 use ringmq_engine::log::frame::{Frame, FrameKind};
 use ringmq_engine::log::{dump, segment, verify};
@@ -26,6 +26,7 @@ fn options() -> StoreOptions {
         segment_bytes: SEGMENT,
         writes_in_flight_max: 4,
         tail_cache_bytes: 1 << 20,
+        cold_bytes_max: 1 << 20,
         appended_bytes_max: 1 << 20,
         flush: FlushHow::Fdatasync,
         answer_before_flush: false,
@@ -93,7 +94,7 @@ impl Life {
         let Some(queue) = self.store.find_queue("orders", 0) else { return Ok(Vec::new()) };
         let mut reading = self.store.read(queue, self.store.bounds(queue).0, ALL, |_| true);
         self.sim.run_until(self.store.fetch(&mut reading.pieces)).expect("it reads in time")?;
-        Ok(reading.pieces.iter().flat_map(records).collect())
+        Ok(records(&reading.pieces))
     }
 
     fn close(self) -> Disk {
@@ -124,14 +125,23 @@ fn add(store: &Store<SimEnv>, batch: &mut Batch, body: &[u8]) {
     batch.record(store.queue("orders", 0), 0, &draft).expect("it is a record");
 }
 
-fn records(piece: &Piece<SimEnv>) -> Vec<Vec<u8>> {
-    let Piece::Hot(slice) = piece else { panic!("it was fetched") };
-    let (mut rest, mut bodies) = (slice.bytes(), Vec::new());
+fn records(pieces: &[Piece<SimEnv>]) -> Vec<Vec<u8>> {
+    let bytes = bytes(pieces);
+    let (mut rest, mut bodies) = (&bytes[..], Vec::new());
     while let Ok(record) = decode(rest) {
         bodies.push(record.body.to_vec());
         rest = &rest[record.bytes.len()..];
     }
+    assert!(rest.is_empty(), "pieces are whole records together");
     bodies
+}
+
+fn bytes(pieces: &[Piece<SimEnv>]) -> Vec<u8> {
+    let bytes = pieces.iter().map(|piece| match piece {
+        Piece::Hot(slice) => slice.bytes(),
+        Piece::Cold { .. } => panic!("it was fetched"),
+    });
+    bytes.collect::<Vec<_>>().concat()
 }
 
 fn file(base: u64) -> PathBuf {
@@ -591,6 +601,45 @@ fn a_record_that_rotted_is_not_served() {
         life.bodies(),
         Err(ReadError::Corrupt { file: file(0).display().to_string(), physical: at + 128 })
     );
+}
+
+/// The store of a consumer that is behind serves a pull as large as that of one that keeps up.
+#[test]
+fn a_read_gets_the_same_from_disk_as_from_memory() {
+    let life = open_with(Disk::new(), StoreOptions { cold_bytes_max: 8192, ..options() }).expect("it opens");
+    for n in 0..60 {
+        life.append_durably(&vec![n; 10 + 97 * usize::from(n)]);
+    }
+    let budgets = [(1, 1), (8, 1 << 20), (32, 4000), (32, 1 << 20), (60, 20_000), (1000, 1 << 20)];
+    let read = |life: &Life, from, (records_max, bytes_max), is_cold: bool| {
+        let queue = life.store.find_queue("orders", 0).expect("it is known");
+        let budget = ReadBudget { records_max, bytes_max, entries_max: 800 };
+        let mut reading = life.store.read(queue, from, budget, |_| true);
+        assert_eq!(reading.pieces.iter().any(|piece| matches!(piece, Piece::Cold { .. })), is_cold);
+        life.sim.run_until(life.store.fetch(&mut reading.pieces)).expect("in time").expect("it reads");
+        (reading.next_offset, reading.records, reading.bytes, bytes(&reading.pieces))
+    };
+    let requests = || (0..60).step_by(7).flat_map(|from| budgets.map(|budget| (QueueOffset(from), budget)));
+    let hot: Vec<_> = requests().map(|(from, budget)| read(&life, from, budget, false)).collect();
+    let options = StoreOptions { cold_bytes_max: 8192, ..options() };
+    let life = open_with(life.close(), options).expect("it opens");
+    for ((from, budget), hot) in requests().zip(hot) {
+        assert_eq!(read(&life, from, budget, true), hot, "from {from:?}, {budget:?}");
+    }
+}
+
+#[test]
+fn a_read_that_cannot_be_done_is_told_with_its_place_and_done_when_it_can() {
+    let life = open_with(Disk::new(), options()).expect("it opens");
+    for n in 0..10 {
+        life.append_durably(&[n; 1000]);
+    }
+    let life = open(life.close()).expect("it opens");
+    life.sim.faults().set_mix(FaultMix { read_errors: 1000, ..FaultMix::default() });
+    let Err(ReadError::Io { file, position, .. }) = life.bodies() else { panic!("both reads fail") };
+    assert!(file.ends_with("00000000000000000000.log") && position < SEGMENT, "{file} at {position}");
+    life.sim.faults().set_mix(FaultMix::default());
+    assert_eq!(life.bodies().map(|bodies| bodies.len()), Ok(10));
 }
 
 #[test]

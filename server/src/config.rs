@@ -114,6 +114,9 @@ settings! {
         writes_in_flight: usize = 4;
         /// Memory for the newest records, from which consumers are served without reading.
         tail_cache: ByteSize = ByteSize(64 << 20);
+        /// Memory for older records, read from disk for consumers that are behind, until they are
+        /// sent. Reads beyond wait.
+        cold_reads: ByteSize = ByteSize(32 << 20);
         /// Bytes that may wait for the disk; senders beyond are answered "busy".
         unflushed_bytes_max: ByteSize = ByteSize(64 << 20);
     }

@@ -92,6 +92,7 @@ fn draw_options(random: &Random) -> StoreOptions {
         segment_bytes: (32 * 1024) << random.below(4),
         writes_in_flight_max: 1 + random.index(4),
         tail_cache_bytes: [0, 16 * 1024, 1 << 20][random.index(3)],
+        cold_bytes_max: [0, 16 * 1024, 1 << 20][random.index(3)],
         appended_bytes_max: [16 * 1024, 1 << 20][random.index(2)],
         flush: [FlushHow::Fdatasync, FlushHow::Dsync, FlushHow::Probe][random.index(3)],
         answer_before_flush: false,

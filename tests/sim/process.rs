@@ -190,17 +190,19 @@ async fn read_queue(store: &Store<SimEnv>, queue_id: i32) -> Result<(i64, Vec<u6
     while next < end {
         let mut reading = store.read(queue, next, budget, |_| true);
         store.fetch(&mut reading.pieces).await.map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
         for piece in &reading.pieces {
             let Piece::Hot(slice) = piece else { return Err("a fetched piece is still cold".into()) };
-            for record in Records::new(slice.bytes()) {
-                let record = record.map_err(|error| format!("a stored record: {error}"))?;
-                let number = number_of(record.body).ok_or("a stored body is not whole")?;
-                if QueueOffset(record.queue_offset as u64) != next {
-                    return Err(format!("offset {} stands where {next:?} should", record.queue_offset));
-                }
-                numbers.push(number);
-                next = QueueOffset(next.0 + 1);
+            bytes.extend_from_slice(slice.bytes());
+        }
+        for record in Records::new(&bytes) {
+            let record = record.map_err(|error| format!("a stored record: {error}"))?;
+            let number = number_of(record.body).ok_or("a stored body is not whole")?;
+            if QueueOffset(record.queue_offset as u64) != next {
+                return Err(format!("offset {} stands where {next:?} should", record.queue_offset));
             }
+            numbers.push(number);
+            next = QueueOffset(next.0 + 1);
         }
     }
     Ok((first.0 as i64, numbers))

@@ -31,7 +31,7 @@ pub(super) fn start<E: Env>(log: &Rc<Log<E>>) {
 }
 
 /// Starts a task that the log's end waits for.
-fn spawn<E: Env>(log: &Rc<Log<E>>, class: TaskClass, task: impl Future<Output = ()> + 'static) {
+pub(super) fn spawn<E: Env>(log: &Rc<Log<E>>, class: TaskClass, task: impl Future<Output = ()> + 'static) {
     log.tasks.set(log.tasks.get() + 1);
     let ending = log.clone();
     log.env.spawn(class, async move {

@@ -42,6 +42,11 @@ impl<B: Buffer> TailCache<B> {
         }
     }
 
+    /// Where the oldest frame begins: from there on the log is in memory.
+    pub fn begin(&self) -> Option<u64> {
+        self.frames.front().map(|frame| frame.position)
+    }
+
     /// The frame that holds all `len` bytes at `physical`, and where in it they begin.
     pub fn find(&self, physical: u64, len: u32) -> Option<(&Rc<B>, u32)> {
         let after = self.frames.partition_point(|frame| frame.position <= physical);

@@ -65,8 +65,10 @@ mod appender;
 mod cache;
 mod chain;
 pub mod dump;
+mod extents;
 mod files;
 pub mod frame;
+mod read_ahead;
 mod reader;
 mod recovery;
 pub mod segment;
@@ -75,12 +77,15 @@ mod tail;
 pub mod verify;
 
 use cache::TailCache;
+use extents::Extents;
 use frame::FrameKind;
+use read_ahead::ReadAhead;
 use tail::ClosedFrame;
 
 pub(crate) use chain::Chain;
+pub(crate) use extents::Loan;
 pub(crate) use frame::ItemKind;
-pub(crate) use reader::{Wanted, read};
+pub(crate) use reader::{ReadSlice, Wanted, fetch};
 pub(crate) use recovery::{Recovered, replay};
 pub(crate) use segment_set::SegmentSet;
 pub(crate) use tail::{Mark, Need, Tail, TailStart};
@@ -100,6 +105,9 @@ pub(crate) struct Log<E: Env> {
     tail: RefCell<Tail<E::Buffer>>,
     commits: RefCell<GroupCommit<ClosedFrame<E::Buffer>>>,
     cache: RefCell<TailCache<E::Buffer>>,
+    extents: Extents<E::Buffer>,
+    read_limits: read_ahead::Limits,
+    read_ahead: RefCell<ReadAhead>,
     /// Marks of durable frames, until the owner takes them.
     released: RefCell<Vec<Mark>>,
     /// Under `answer_before_flush`: how far it is flushed.
@@ -138,6 +146,7 @@ impl<E: Env> Log<E> {
     ) -> Log<E> {
         let reserve_max = segments.segment_bytes() / RESERVE_PART_MAX;
         let reserve_bytes = options.space.reserve_bytes.min(reserve_max);
+        let read_limits = read_ahead::Limits::of(options.cold_bytes_max);
         Log {
             env,
             segments,
@@ -151,6 +160,9 @@ impl<E: Env> Log<E> {
             tail: RefCell::new(Tail::new(start)),
             commits: RefCell::new(GroupCommit::new(start.position)),
             cache: RefCell::new(TailCache::new(options.tail_cache_bytes)),
+            extents: Extents::new(options.cold_bytes_max),
+            read_limits,
+            read_ahead: RefCell::new(ReadAhead::new(read_limits)),
             released: RefCell::default(),
             flushed: Cell::new(start.position),
             longest_write: Cell::new(Duration::ZERO),
@@ -207,15 +219,15 @@ impl<E: Env> Log<E> {
         self.commits.borrow().poisoned().map(str::to_owned)
     }
 
-    /// The files.
-    pub fn segments(&self) -> &SegmentSet<E> {
-        &self.segments
-    }
-
     /// The durable frame in memory that holds these bytes, and where in it they begin.
     pub fn cached(&self, physical: u64, len: u32) -> Option<(Rc<E::Buffer>, u32)> {
         let cache = self.cache.borrow();
         cache.find(physical, len).map(|(buffer, start)| (buffer.clone(), start))
+    }
+
+    /// Memory of records that were read from the files, or are being read.
+    pub fn cold_bytes(&self) -> usize {
+        self.extents.memory_bytes()
     }
 
     /// Whether frames became durable whose marks were not handed out.

@@ -70,6 +70,7 @@ fn draw_options(random: &Random) -> StoreOptions {
         segment_bytes: SEGMENT_BYTES_MIN * (1 + random.below(4)),
         writes_in_flight_max: 1 + random.index(4),
         tail_cache_bytes: [0, 16 * 1024, 1 << 20][random.index(3)],
+        cold_bytes_max: [0, 16 * 1024, 1 << 20][random.index(3)],
         appended_bytes_max: 256 * 1024,
         flush: [FlushHow::Fdatasync, FlushHow::Dsync][random.index(2)],
         answer_before_flush: false,

@@ -143,6 +143,7 @@ pub fn open_store(sim: &Sim) -> Store<SimEnv> {
         segment_bytes: 4 << 20,
         writes_in_flight_max: 4,
         tail_cache_bytes: 16 << 20,
+        cold_bytes_max: 1 << 20,
         appended_bytes_max: 16 << 20,
         flush: FlushHow::Dsync,
         answer_before_flush: false,

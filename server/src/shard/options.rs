@@ -20,6 +20,7 @@ pub fn store(settings: &Settings) -> StoreOptions {
         segment_bytes: log.segment_bytes.0,
         writes_in_flight_max: log.writes_in_flight,
         tail_cache_bytes: bytes(log.tail_cache),
+        cold_bytes_max: bytes(log.cold_reads),
         appended_bytes_max: bytes(log.unflushed_bytes_max),
         flush: match log.flush_method {
             FlushMethod::Probe => FlushHow::Probe,

@@ -8,9 +8,10 @@ use ringmq_engine::store::Slice;
 #[derive(Debug)]
 pub struct RecordSlice<E: Env>(pub Slice<E>);
 
-// SAFETY: a slice holds its buffer by `Rc`, and a buffer's memory is a heap block that is neither moved nor
-// resized once shared (`Buffer::truncate` needs `&mut`, which an `Rc` with clones does not give); so the
-// address and length are the same for as long as the slice lives, wherever it is moved.
+// SAFETY: a slice holds its buffer by `Rc`, directly or within the read that filled it, which is set once; and a buffer's
+// memory is a heap block that is neither moved nor resized once shared (`Buffer::truncate` needs `&mut`, which
+// an `Rc` with clones does not give); so the address and length are the same for as long as the slice lives, wherever
+// it is moved.
 unsafe impl<E: Env> StableBytes for RecordSlice<E> {
     fn bytes(&self) -> &[u8] {
         self.0.bytes()
