@@ -7,9 +7,8 @@ use std::time::Duration;
 use ringmq_tests::compat::ringmq::{Node, NodeSettings};
 use ringmq_tests::compat::site::Folder;
 use ringmq_tests::compat::wire::await_that;
-
-use crate::load::{Load, QUEUES, TOPIC};
-use crate::remoting::Remoting;
+use ringmq_tests::load::remoting::Remoting;
+use ringmq_tests::load::{Load, QUEUES, TOPIC};
 
 /// Answers that must come in [`PATIENCE`]: a small part of what an idle disk gives.
 const ANSWERS: usize = 2000;

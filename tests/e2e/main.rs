@@ -6,8 +6,6 @@
 
 mod busy;
 mod kill;
-mod load;
 mod malformed;
-mod remoting;
 mod start;
 mod stop;

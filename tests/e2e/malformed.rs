@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use ringmq_tests::compat::ringmq::{Node, NodeSettings};
 use ringmq_tests::compat::site::Folder;
+use ringmq_tests::load::remoting::Remoting;
 use serde_json::json;
-
-use crate::remoting::Remoting;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 use ringmq_tests::compat::ringmq::{Node, NodeSettings};
 use ringmq_tests::compat::site::Folder;
 use ringmq_tests::compat::wire::await_that;
-
-use crate::load::{Known, Load, QUEUES, TOPIC};
-use crate::remoting::Remoting;
+use ringmq_tests::load::remoting::Remoting;
+use ringmq_tests::load::{Known, Load, QUEUES, TOPIC};
 
 #[test]
 fn sigterm_under_load_ends_with_0_within_10_seconds_and_loses_nothing() {
@@ -35,13 +34,13 @@ fn sigterm_under_load_ends_with_0_within_10_seconds_and_loses_nothing() {
         let mut remoting = Remoting::connect(&settings.shard_address(shard)).expect("it listens");
         let known = known.lock().expect("no thread panicked");
         for queue in 0..QUEUES {
-            for (offset, body) in &known.answered[queue] {
+            for (offset, answered) in &known.answered[queue] {
                 let records = remoting.pull(TOPIC, queue, *offset, 0).expect("a pull is answered");
                 let record =
                     records.first().unwrap_or_else(|| panic!("shard {shard}: {queue}/{offset} is lost"));
                 assert_eq!(
                     (record.queue_offset, &record.body),
-                    (*offset, body),
+                    (*offset, &answered.body),
                     "shard {shard}, queue {queue}"
                 );
             }

@@ -3,5 +3,8 @@
 #[path = "../compat/harness/mod.rs"]
 pub mod compat;
 
+#[path = "../load/mod.rs"]
+pub mod load;
+
 #[path = "../sim/mod.rs"]
 pub mod sim;

@@ -1,12 +1,14 @@
 //! Senders and readers that go on while the server dies and comes back, and remember what they were told.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::remoting::{Record, Remoting};
+pub mod remoting;
+
+use remoting::{Record, Remoting};
 
 /// The topic that is written.
 pub const TOPIC: &str = "Load";
@@ -24,11 +26,80 @@ const HOLD_MS: u32 = 100;
 #[derive(Default)]
 pub struct Known {
     /// Told to a sender by an answer with code 0.
-    pub answered: [HashMap<i64, Vec<u8>>; QUEUES],
+    pub answered: [HashMap<i64, Answered>; QUEUES],
     /// Given to a reader.
     pub read: [Vec<Record>; QUEUES],
+    /// Noted with each answer; whoever wants to know when an answer came lets it grow.
+    pub clock: Arc<AtomicU64>,
     /// Bodies are numbered; the next number.
     next: u64,
+}
+
+/// A record whose sender was told that it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its body.
+    pub body: Vec<u8>,
+    /// What [`Known::clock`] was when the answer came.
+    pub at: u64,
+}
+
+/// How much of a shard is read again to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What follows the records that were read already.
+    New,
+    /// Everything.
+    Whole,
+}
+
+impl Known {
+    /// Compares what the shard has with all that was ever known about it by the time `now` of the clock; returns how many
+    /// records it has.
+    pub fn check(&mut self, remoting: &mut Remoting, extent: Extent, now: u64) -> Result<usize, String> {
+        let mut found = 0;
+        for queue in 0..QUEUES {
+            let before = self.read[queue].clone();
+            if extent == Extent::Whole {
+                self.read[queue].clear();
+            }
+            loop {
+                let next = self.read[queue].len() as i64;
+                let records = remoting.pull(TOPIC, queue, next, 0);
+                let records = records.map_err(|error| format!("queue {queue}: a pull at {next}: {error}"))?;
+                if records.is_empty() {
+                    break;
+                }
+                append(&mut self.read[queue], records, queue);
+            }
+            self.compare(queue, &before, now)?;
+            found += self.read[queue].len();
+        }
+        Ok(found)
+    }
+
+    fn compare(&self, queue: usize, before: &[Record], now: u64) -> Result<(), String> {
+        let read = &self.read[queue];
+        if read.len() < before.len() {
+            return Err(format!("queue {queue}: {} records became {}", before.len(), read.len()));
+        }
+        if read[..before.len()] != *before {
+            return Err(format!("queue {queue}: what was read has changed"));
+        }
+        for (offset, answered) in self.answered[queue].iter().filter(|(_, answered)| answered.at <= now) {
+            match usize::try_from(*offset).ok().and_then(|offset| read.get(offset)) {
+                Some(record) if record.body == answered.body => {}
+                Some(_) => {
+                    return Err(format!("queue {queue}: offset {offset} has other bytes than answered"));
+                }
+                None => {
+                    let end = read.len();
+                    return Err(format!("queue {queue}: offset {offset} was answered; the end is {end}"));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A sender and a reader at one shard.
@@ -105,7 +176,10 @@ fn send(
         if answer.code == 0 {
             let offset = answer.fields["queueOffset"].as_str().and_then(|offset| offset.parse().ok());
             let offset = offset.expect("an accepted send has a queue offset");
-            let before = known.lock().expect("no other thread panicked").answered[queue].insert(offset, body);
+            let mut known = known.lock().expect("no other thread panicked");
+            let at = known.clock.load(Ordering::SeqCst);
+            let before = known.answered[queue].insert(offset, Answered { body, at });
+            drop(known);
             assert_eq!(before, None, "queue {queue}: offset {offset} was answered twice");
             answers.fetch_add(1, Ordering::Relaxed);
         }

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ringmq_tests::compat::wire::frame;
+use crate::compat::wire::frame;
 use serde_json::{Value, json};
 
 /// Longer than any held request.
@@ -125,7 +125,7 @@ impl Remoting {
         match answer.code {
             0 => Ok(records(&answer.body)),
             19 => Ok(Vec::new()),
-            code => panic!("a pull of {topic}/{queue} at {offset} gave {code}: {}", answer.remark),
+            code => Err(io::Error::other(format!("{topic}/{queue} gave {code}: {}", answer.remark))),
         }
     }
 }
