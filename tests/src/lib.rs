@@ -6,5 +6,8 @@ pub mod compat;
 #[path = "../load/mod.rs"]
 pub mod load;
 
+#[path = "../power/mod.rs"]
+pub mod power;
+
 #[path = "../sim/mod.rs"]
 pub mod sim;
