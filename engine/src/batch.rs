@@ -10,7 +10,7 @@
 use crate::limits::{FACT_KEY_BYTES_MAX, FACT_VALUE_BYTES_MAX};
 use crate::log::Need;
 use crate::offset::{PhysicalOffset, QueueOffset};
-use crate::state::{Facts, QueueRef};
+use crate::state::{QueueRef, State};
 use crate::store::AppendError;
 use ringmq_wire::record::{Draft, DraftError};
 
@@ -114,10 +114,10 @@ impl Batch {
         Ok(need)
     }
 
-    /// Whether a change would change anything in `facts`.
-    pub(crate) fn changes(&self, fact: &BatchFact, facts: &Facts) -> bool {
+    /// Whether a change would change anything.
+    pub(crate) fn changes(&self, fact: &BatchFact, state: &State) -> bool {
         let (key, value) = self.fact(fact);
-        facts.would_change(key, value)
+        state.would_change(key, value)
     }
 
     /// A change's key and value; `None` deletes.

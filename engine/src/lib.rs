@@ -13,6 +13,8 @@ pub mod log;
 pub mod offset;
 mod opening;
 pub mod planted;
+mod sealing;
+pub mod sidecar;
 pub mod space;
 pub mod state;
 pub mod store;

@@ -29,6 +29,10 @@ pub const FACTS_MAX: usize = 1 << 24;
 pub const READ_BYTES_MAX: usize = 1 << 20;
 /// One cold read for consumers; what is longer is read in several, all at once.
 pub const COLD_READ_BYTES_MAX: usize = 512 * 1024;
+/// After the end of the log, a start looks for whole frames this far: twice the longest frame.
+pub const SEARCH_BYTES: u64 = 2 * BATCH_BYTES_MAX as u64;
+/// And so far at each of a few places beyond.
+pub const SEARCH_PROBE_BYTES: u64 = 1 << 20;
 /// Cold records nearer to each other than this come with one read.
 pub const READ_GAP_BYTES_MAX: u64 = 64 * 1024;
 /// Read ahead of one consumer that goes on, at most: some reads in flight while it is served from others.
@@ -57,6 +61,19 @@ pub const RESERVE_PART_MAX: u64 = 2;
 pub const SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while there is little.
 pub const SPACE_LOOK_INTERVAL_LOW: Duration = Duration::from_millis(250);
+
+/// Sidecars from the newest base on, at most: then a new base is written. A look-up of a fact goes through as many.
+pub const SIDECARS_SINCE_BASE_MAX: usize = 16;
+/// A base of at most this part of a segment is written with every sidecar: then a look-up of a fact goes through one.
+pub const SIDECAR_BASE_FREE_PART: u64 = 1024;
+/// Rows that one step of making a sidecar takes; in between, others run.
+pub const SIDECAR_STEP_ROWS: usize = 1024;
+/// Bytes of a sidecar written, or checked, at once.
+pub const SIDECAR_CHUNK_BYTES: usize = 128 * 1024;
+/// After a sidecar could not be written, until it is tried again; what it would hold stays in memory.
+pub const SIDECAR_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Sealed segments without a sidecar that a start replays; of older ones it makes the sidecars first.
+pub const SEALED_REPLAYED_MAX: u64 = 2;
 
 /// A lazy batch that found no urgent one to ride with goes after this; an idle log notes its watermark after it.
 pub const LAZY_DELAY: Duration = Duration::from_secs(1);
@@ -91,5 +108,8 @@ const _: () = {
     assert!(FIRST_ZEROED_BYTES.is_multiple_of(BLOCK_BYTES as u64));
     assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && COLD_READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
     assert!(HEADER_BYTES < BLOCK_BYTES);
+    assert!(SIDECAR_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+    // Positions in a segment are u32 in a sidecar.
+    assert!(SEGMENT_BYTES_MAX <= 1 << 32);
     assert!(FACT_KEY_BYTES_MAX <= u16::MAX as usize);
 };

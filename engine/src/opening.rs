@@ -1,31 +1,42 @@
 //! Opening a store: from a folder to a log that may be appended to. Every step that a start takes, in order.
 //!
+//! ```text
+//!   sidecars that fit ──▶ (missing or bad ones made again) ──▶ queues and ends from the newest base on ──▶ replay what
+//!   follows the newest ──▶ rewrite what is not certainly durable ──▶ opening frame ──▶ loops
+//! ```
+//!
 //! Invariants
 //!  1. Nothing recovered is shown before it is certainly durable: what no frame calls durable is written again
 //!     with the same bytes and flushed, because reading it back proves nothing (a failed flush may have left it
 //!     in a cache only).
 //!  2. The opening frame of a new epoch is durable before anything else is written.
+//!  3. A sidecar is used only if its segment still ends with the frame that it names; else it is made again.
 //!
-//! Not here: which frames follow (`log::recovery`), what the folder may hold (`folder`).
+//! Not here: which frames follow (`log::recovery`), what the folder may hold (`folder`), how a sidecar is made (`sealing`).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::env::{Env, File, OpenHow, Signal};
+use crate::env::{Env, File, OpenHow, Signal, yield_once};
 use crate::flush_probe::{self, Choice};
 use crate::folder::{self, Found, failed};
-use crate::limits::{PREPARE_CHUNK_BYTES, READ_BYTES_MAX};
-use crate::log::frame::{Frame, ItemKind, split_fact};
-use crate::log::{Chain, Log, Recovered, SegmentSet, TailStart, replay, segment};
+use crate::limits::{PREPARE_CHUNK_BYTES, READ_BYTES_MAX, SEALED_REPLAYED_MAX, SIDECAR_STEP_ROWS};
+use crate::log::frame::{Frame, FrameKind, ItemKind, split_fact};
+use crate::log::{Chain, Log, Recovered, Sealed, SegmentSet, TailStart, is_sealed_by, replay, segment};
 use crate::offset::QueueOffset;
 use crate::planted::{self, Bug};
+use crate::sealing::{SealError, Sealing, check_needed, write_sidecar};
+use crate::sidecar::{self, Damaged, Identity, Seal, Sidecar, SidecarSet};
 use crate::state::{Entry, State};
 use crate::store::{FlushHow, OpenError, OpenReport, StoreOptions};
 
 /// A store that is open, in parts.
 pub(crate) struct Opened<E: Env> {
     pub log: Rc<Log<E>>,
-    pub state: State,
+    pub state: Rc<RefCell<State>>,
+    pub sealing: Rc<Sealing<E>>,
     pub lock: E::FolderLock,
     pub store_timestamp_ms: i64,
     pub report: OpenReport,
@@ -69,18 +80,23 @@ pub(crate) async fn open<E: Env>(
         );
     }
 
-    let mut replayed = Replayed::default();
     let store_id = marker.store_id().expect("it was checked when the marker was read");
-    let chain = Chain::new(store_id, marker.segment_bytes);
-    let recovered = replay(&env, folder, files, chain, |frame| replayed.apply(frame)).await?;
-    let Replayed { mut state, records } = replayed;
+    let identity = Identity { store_id, segment_bytes: marker.segment_bytes };
+    let start = Start { env: &env, folder, identity, segments: files };
+    let (sidecars, sidecars_made) = start.sidecars().await?;
+    let sidecars_used = sidecars.iter().count();
+    let mut replayed =
+        Replayed { state: start.state_over(sidecars).await.map_err(|error| start.refuse(error))? };
+    let chain = start.chain(&replayed.state);
+    let recovered = replay(&env, folder, files, chain, None, |frame| replayed.apply(frame)).await?;
+    let mut state = replayed.state;
     let end = recovered.end;
     rewrite(&env, folder, &end).await?;
     env.sync_folder(folder).await.map_err(|error| failed("syncing", folder, &error))?;
 
     let active = end.position - end.position % end.segment_bytes;
     let segments = SegmentSet::new(env.clone(), folder.to_owned(), end.segment_bytes, sync_writes, active);
-    let start = TailStart {
+    let tail = TailStart {
         store_id,
         segment_bytes: end.segment_bytes,
         epoch: if planted::is(Bug::EpochReused) { end.epoch } else { end.epoch + 1 },
@@ -88,7 +104,7 @@ pub(crate) async fn open<E: Env>(
         crc: end.crc,
         store_timestamp_ms: end.store_timestamp_ms,
     };
-    let log = Rc::new(Log::new(env, segments, start, options, sync_writes, progress));
+    let log = Rc::new(Log::new(env.clone(), segments, tail, options, sync_writes, progress));
     log.open().await.map_err(|error| OpenError::Io {
         operation: "writing the opening frame to",
         file: folder.display().to_string(),
@@ -99,15 +115,25 @@ pub(crate) async fn open<E: Env>(
     for queue in state.queues.iter_mut() {
         queue.visible_end = queue.end();
     }
-    let report = report(&recovered, &choice, records, state.facts.len(), files);
-    Ok(Opened { log, state, lock, store_timestamp_ms: end.store_timestamp_ms, report })
+    let report = OpenReport {
+        sidecars: sidecars_used,
+        sidecars_made,
+        ..report(&recovered, &choice, state.records(), state.live_facts(), files)
+    };
+    let state = Rc::new(RefCell::new(state));
+    let sealing = Sealing::start(env, folder, identity, log.clone(), state.clone());
+    sealing.wake();
+    Ok(Opened { log, state, sealing, lock, store_timestamp_ms: end.store_timestamp_ms, report })
 }
 
-fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: usize, segments: u64) -> OpenReport {
+fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: u64, segments: u64) -> OpenReport {
     OpenReport {
         records,
-        facts: facts as u64,
+        facts,
         segments: usize::try_from(segments).unwrap_or(usize::MAX),
+        sidecars: 0,
+        sidecars_made: 0,
+        replayed_bytes: recovered.read_bytes,
         torn_bytes: recovered.torn_bytes,
         flush: choice.flush,
         flush_reason: choice.reason.clone(),
@@ -116,11 +142,217 @@ fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: usize, se
     }
 }
 
+/// The state at the end of the sealed segment at `base`, with what was learnt from it: what its sidecar is made of.
+/// `before`: the sidecars before it.
+pub(crate) async fn learn<E: Env>(
+    env: &E,
+    folder: &Path,
+    identity: Identity,
+    before: SidecarSet,
+    base: u64,
+) -> Result<State, SealError> {
+    if before.last().map_or(0, |last| last.end()) != base {
+        return Err(SealError::NothingBefore);
+    }
+    let end = base + identity.segment_bytes;
+    let start = Start { env, folder, identity, segments: end / identity.segment_bytes + 1 };
+    let mut replayed = Replayed { state: start.state_over(before).await? };
+    let chain = start.chain(&replayed.state);
+    let recovered =
+        replay(env, folder, start.segments, chain, Some(end), |frame| replayed.apply(frame)).await?;
+    if recovered.end.position != end {
+        return Err(SealError::Replay(start.corrupt(recovered.end.position)));
+    }
+    Ok(replayed.state)
+}
+
+/// What is known of a store before anything of it is believed.
+struct Start<'a, E: Env> {
+    env: &'a E,
+    folder: &'a Path,
+    identity: Identity,
+    /// Number of the newest segment, plus one.
+    segments: u64,
+}
+
+impl<E: Env> Start<'_, E> {
+    /// The sidecars of all segments but the newest few, and how many of them had to be made.
+    async fn sidecars(&self) -> Result<(SidecarSet, usize), OpenError> {
+        let mut candidates = self.candidates().await?;
+        let segment_bytes = self.identity.segment_bytes;
+        let mut set = SidecarSet::default();
+        let mut made = 0;
+        for base in (0..self.segments.saturating_sub(1)).map(|number| number * segment_bytes) {
+            if let Some(sidecar) = candidates.remove(&base)
+                && self.fits(&set, &sidecar).await?
+            {
+                set.push(Rc::new(sidecar));
+                continue;
+            }
+            let newer = candidates.keys().any(|other| *other > base);
+            let behind = self.segments - 1 - base / segment_bytes > SEALED_REPLAYED_MAX;
+            if !newer && !behind {
+                break;
+            }
+            match self.make(&mut set, base).await {
+                Ok(sidecar) => set.push(sidecar),
+                // The log ends here, whatever the files after it are.
+                Err(SealError::Replay(OpenError::Corrupt { .. })) if !newer => break,
+                Err(error) => return Err(self.refuse(error)),
+            }
+            made += 1;
+        }
+        loop {
+            match self.check(&set).await {
+                Ok(()) => return Ok((set, made)),
+                Err(damaged) => {
+                    self.mend(&mut set, damaged.base).await.map_err(|error| self.refuse(error))?;
+                    made += 1;
+                }
+            }
+        }
+    }
+
+    /// The sidecars in the folder that are whole as far as their footers say. What was not finished is removed.
+    async fn candidates(&self) -> Result<BTreeMap<u64, Sidecar>, OpenError> {
+        let (env, folder) = (self.env, self.folder);
+        let names = env.list(folder).await.map_err(|error| failed("listing", folder, &error))?;
+        let mut candidates = BTreeMap::new();
+        for name in names {
+            let path = folder.join(&name);
+            if sidecar::is_unfinished(&name) {
+                env.remove(&path).await.map_err(|error| failed("removing", &path, &error))?;
+            }
+            let Some(base) = sidecar::base_of(&name) else { continue };
+            let decoded = match env.map(&path).await {
+                Ok(bytes) => Sidecar::decode(bytes).map_err(|fault| fault.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match decoded {
+                Ok(sidecar) if sidecar.base() == base => {
+                    candidates.insert(base, sidecar);
+                }
+                Ok(_) => tracing::warn!(file = name, "a sidecar of another segment is not used"),
+                Err(error) => tracing::warn!(file = name, error, "a sidecar is not used"),
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Whether a sidecar may follow those of `set`, and is of the segment that is there.
+    async fn fits(&self, set: &SidecarSet, sidecar: &Sidecar) -> Result<bool, OpenError> {
+        let Identity { store_id, segment_bytes } = self.identity;
+        let has_base = sidecar.has_base() || set.at(sidecar.base_at()).is_some_and(|base| base.has_base());
+        if (sidecar.store_id(), sidecar.segment_bytes()) != (store_id, segment_bytes) || !has_base {
+            return Ok(false);
+        }
+        let Seal { position, epoch, crc, store_timestamp_ms } = sidecar.seal();
+        let seal = Sealed { position, epoch, crc, store_timestamp_ms };
+        is_sealed_by(self.env, self.folder, &Chain::new(store_id, segment_bytes), seal).await
+    }
+
+    /// Checks what a state over these sidecars is made of.
+    async fn check(&self, set: &SidecarSet) -> Result<(), Damaged> {
+        for sidecar in set.since_base() {
+            check_needed(sidecar).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a sidecar from its segment and those before it; damaged ones among these first.
+    async fn make(&self, set: &mut SidecarSet, base: u64) -> Result<Rc<Sidecar>, SealError> {
+        loop {
+            match self.make_once(set.before(base), base).await {
+                Err(SealError::Damaged(damaged)) if damaged.base < base => {
+                    self.mend(set, damaged.base).await?
+                }
+                made => return made,
+            }
+        }
+    }
+
+    /// Makes a sidecar of the set again. Those before it that are damaged come first; each is before the last one.
+    async fn mend(&self, set: &mut SidecarSet, base: u64) -> Result<(), SealError> {
+        let mut todo = vec![base];
+        while let Some(&base) = todo.last() {
+            match self.make_once(set.before(base), base).await {
+                Ok(sidecar) => {
+                    set.replace(sidecar);
+                    todo.pop();
+                }
+                Err(SealError::Damaged(damaged)) if damaged.base < base => todo.push(damaged.base),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_once(&self, before: SidecarSet, base: u64) -> Result<Rc<Sidecar>, SealError> {
+        tracing::warn!(base, "a segment's sidecar is missing or bad and is made from the segment");
+        let state = RefCell::new(learn(self.env, self.folder, self.identity, before, base).await?);
+        write_sidecar(self.env, self.folder, self.identity, &state, base, || true).await
+    }
+
+    /// The state at the end of the last sidecar's segment.
+    async fn state_over(&self, sidecars: SidecarSet) -> Result<State, SealError> {
+        self.check(&sidecars).await?;
+        let mut state = State::over(sidecars, self.identity.segment_bytes);
+        let mut after = None;
+        loop {
+            after = state.load_some(after.as_deref(), SIDECAR_STEP_ROWS)?;
+            if after.is_none() {
+                break;
+            }
+            yield_once().await;
+        }
+        state.load_minimums();
+        Ok(state)
+    }
+
+    /// What the first frame after the sidecars must follow.
+    fn chain(&self, state: &State) -> Chain {
+        let Identity { store_id, segment_bytes } = self.identity;
+        let new = Chain::new(store_id, segment_bytes);
+        match state.sidecars().last() {
+            None => new,
+            Some(last) => Chain {
+                position: last.end(),
+                epoch: last.seal().epoch,
+                crc: last.seal().crc,
+                // A sidecar is made of what is durable only.
+                durable: last.end(),
+                store_timestamp_ms: last.seal().store_timestamp_ms,
+                ..new
+            },
+        }
+    }
+
+    fn corrupt(&self, physical: u64) -> OpenError {
+        let base = physical - physical % self.identity.segment_bytes;
+        OpenError::Corrupt {
+            file: segment::path(self.folder, base).display().to_string(),
+            position: physical - base,
+            what: "no frame follows here, but a later segment was sealed. Nothing was changed; restore this file from \
+                   a copy, or move the folder away"
+                .to_owned(),
+        }
+    }
+
+    fn refuse(&self, error: SealError) -> OpenError {
+        match error {
+            SealError::Replay(error) => error,
+            error => OpenError::Io {
+                operation: "making a sidecar in",
+                file: self.folder.display().to_string(),
+                error: error.to_string(),
+            },
+        }
+    }
+}
+
 /// What the log gave so far.
-#[derive(Default)]
 struct Replayed {
     state: State,
-    records: u64,
 }
 
 impl Replayed {
@@ -131,17 +363,23 @@ impl Replayed {
                 break;
             }
             match item.kind {
-                ItemKind::Record => {
-                    self.record(physical, bytes, item.tag_hash, item.crc)?;
-                    self.records += 1;
-                }
+                ItemKind::Record => self.record(physical, bytes, item.tag_hash, item.crc)?,
                 ItemKind::FactPut => {
                     let (key, value) = split_fact(bytes).ok_or("a fact without a key")?;
-                    self.state.apply_put(key, value);
+                    self.state.apply_fact(physical, key, Some(value));
                 }
                 ItemKind::FactDelete if planted::is(Bug::FactDeletesLost) => {}
-                ItemKind::FactDelete => self.state.apply_delete(bytes),
+                ItemKind::FactDelete => self.state.apply_fact(physical, bytes, None),
             }
+        }
+        let header = frame.header;
+        if header.kind == FrameKind::Seal {
+            self.state.apply_seal(Seal {
+                position: header.position,
+                epoch: header.epoch,
+                crc: header.crc,
+                store_timestamp_ms: header.store_timestamp_ms,
+            });
         }
         Ok(())
     }

@@ -49,11 +49,19 @@ pub enum Bug {
     ColdMemoryKept,
     /// Reading ahead does not stop where the log may still change.
     ReadAheadPastDurable,
+    /// A sidecar gets its name before it is flushed.
+    SidecarRenamedUnsynced,
+    /// A new base has only what its own segment changed.
+    SidecarBaseDropped,
+    /// A sidecar's entries begin one byte after their records.
+    SidecarEntryOffByOne,
+    /// A sidecar's pages are not checked.
+    SidecarChecksumIgnored,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 24] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -74,6 +82,10 @@ impl Bug {
         Bug::SharedReadMisplaced,
         Bug::ColdMemoryKept,
         Bug::ReadAheadPastDurable,
+        Bug::SidecarRenamedUnsynced,
+        Bug::SidecarBaseDropped,
+        Bug::SidecarEntryOffByOne,
+        Bug::SidecarChecksumIgnored,
     ];
 }
 

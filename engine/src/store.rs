@@ -19,6 +19,7 @@ use crate::log::{ItemKind, Loan, Log, Mark, ReadSlice, Tail, Wanted, fetch};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
+use crate::sealing::Sealing;
 use crate::space::SpaceLimits;
 use crate::state::{Entry, QueueRef, State, queue_min_key};
 
@@ -86,12 +87,18 @@ pub enum FlushHow {
 /// What recovery found and chose; printed in the banner and the log.
 #[derive(Debug, Clone)]
 pub struct OpenReport {
-    /// Records replayed.
+    /// Records in the log.
     pub records: u64,
     /// Live facts.
     pub facts: u64,
     /// Segment files.
     pub segments: usize,
+    /// Sidecars found or made: their segments were not read.
+    pub sidecars: usize,
+    /// Of these, made because they were missing or bad.
+    pub sidecars_made: usize,
+    /// Bytes of the log read: what follows the newest sidecar, and a little beyond the end.
+    pub replayed_bytes: u64,
     /// Length of the torn tail that was cut.
     pub torn_bytes: u64,
     /// The way chosen.
@@ -291,7 +298,8 @@ pub struct Store<E: Env> {
 struct Shared<E: Env> {
     env: E,
     log: Rc<Log<E>>,
-    state: RefCell<State>,
+    state: Rc<RefCell<State>>,
+    sealing: Rc<Sealing<E>>,
     /// Queues that have grown for consumers, each once.
     grown: RefCell<Vec<QueueRef>>,
     store_timestamp_ms: Cell<i64>,
@@ -310,7 +318,8 @@ impl<E: Env> Store<E> {
         let shared = Shared {
             env,
             log: opened.log,
-            state: RefCell::new(opened.state),
+            state: opened.state,
+            sealing: opened.sealing,
             grown: RefCell::default(),
             store_timestamp_ms: Cell::new(opened.store_timestamp_ms),
             lock: RefCell::new(Some(opened.lock)),
@@ -327,10 +336,10 @@ impl<E: Env> Store<E> {
         let mut state = self.settled_mut();
         let need = batch.need()?;
         log.admit(need, !batch.records.is_empty())?;
-        if state.facts.len() + batch.facts.len() > FACTS_MAX {
+        if usize::try_from(state.live_facts()).unwrap_or(usize::MAX) + batch.facts.len() > FACTS_MAX {
             return Err(AppendError::TooManyFacts { max: FACTS_MAX });
         }
-        if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state.facts)) {
+        if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state)) {
             let ticket = Ticket(log.appended());
             if !batch.lazy {
                 log.hurry();
@@ -389,7 +398,8 @@ impl<E: Env> Store<E> {
     pub fn bounds(&self, queue: QueueRef) -> (QueueOffset, QueueOffset) {
         let state = self.settled();
         let queue = state.queues.at(queue);
-        (queue.min(), queue.visible_end.max(queue.min()))
+        let first = state.first_kept(queue);
+        (first, queue.visible_end.max(first))
     }
     /// End of what is accepted, durable or not.
     pub fn appended_end(&self, queue: QueueRef) -> QueueOffset {
@@ -416,11 +426,20 @@ impl<E: Env> Store<E> {
         let queue = state.queues.at(queue);
         let mut reading = Reading { next_offset: from, records: 0, bytes: 0, pieces: Vec::new() };
         let mut last_end = 0;
+        let mut run = state.run(queue, from);
+        let mut next_in_run = 0;
         for _ in 0..budget.entries_max {
             if reading.next_offset >= queue.visible_end || reading.records >= budget.records_max {
                 break;
             }
-            let Some(entry) = queue.entry(reading.next_offset) else { break };
+            if next_in_run == run.len() {
+                (run, next_in_run) = (state.run(queue, reading.next_offset), 0);
+                if run.len() == 0 {
+                    self.mend_if_damaged(&state);
+                    break;
+                }
+            }
+            let entry = run.at(next_in_run);
             if filter(entry.tag_hash) {
                 let size = entry.size as usize;
                 if reading.records > 0 && reading.bytes + size > budget.bytes_max {
@@ -432,6 +451,7 @@ impl<E: Env> Store<E> {
                 reading.bytes += size;
             }
             reading.next_offset.0 += 1;
+            next_in_run += 1;
         }
         reading
     }
@@ -439,9 +459,11 @@ impl<E: Env> Store<E> {
     /// Plans a read of the one record at a physical offset; `None` if no visible record starts there.
     pub fn locate(&self, physical: PhysicalOffset) -> Option<Piece<E>> {
         let state = self.settled();
-        let (queue, offset) = state.places.find(&state.queues, physical)?;
-        let queue = state.queues.at(queue);
-        let entry = queue.entry(offset).filter(|_| offset < queue.visible_end)?;
+        let Some((queue, offset)) = state.place(physical) else {
+            self.mend_if_damaged(&state);
+            return None;
+        };
+        let entry = state.entry(queue, offset).filter(|_| offset < queue.visible_end)?;
         let mut pieces = Vec::with_capacity(1);
         self.add_piece(&mut pieces, entry, 0);
         pieces.pop()
@@ -485,10 +507,7 @@ impl<E: Env> Store<E> {
         let state = self.settled();
         let queue = state.queues.at(queue);
         let end = queue.visible_end.max(queue.min());
-        match state.times.first_at_or_after(timestamp_ms) {
-            Some(physical) => queue.first_at_or_after(physical, end),
-            None => end,
-        }
+        state.stored_at_or_after(queue, timestamp_ms, end)
     }
     /// Largest visible offset whose store time is ≤ `timestamp_ms`; `None` if there is none.
     pub fn offset_at_or_before(&self, queue: QueueRef, timestamp_ms: i64) -> Option<QueueOffset> {
@@ -503,34 +522,49 @@ impl<E: Env> Store<E> {
     pub fn store_time(&self, queue: QueueRef, offset: QueueOffset) -> Option<i64> {
         let state = self.settled();
         let queue = state.queues.at(queue);
-        let entry = queue.entry(offset).filter(|_| offset < queue.visible_end)?;
-        state.times.of(PhysicalOffset(entry.physical))
+        let entry = state.entry(queue, offset).filter(|_| offset < queue.visible_end)?;
+        state.time_of(entry.physical)
     }
 
     /// A fact's value. To be let go of before the next append.
     pub fn fact(&self, key: &[u8]) -> Option<Ref<'_, [u8]>> {
-        Ref::filter_map(self.settled(), |state| state.facts.value(key)).ok()
+        Ref::filter_map(self.settled(), |state| state.fact(key)).ok()
     }
     /// Visits the facts of a range of keys, in order.
     pub fn facts(&self, range: RangeInclusive<&[u8]>, visit: impl FnMut(&[u8], &[u8])) {
-        self.settled().facts.visit(range, visit);
+        self.settled().visit_facts(range, visit);
     }
     /// Visits the facts whose key begins with `prefix`, in order.
     pub fn facts_with_prefix(&self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8])) {
-        self.settled().facts.visit_prefix(prefix, visit);
+        self.settled().visit_facts_with_prefix(prefix, visit);
     }
 
     /// Physical offsets: first byte kept, and end of what is appended.
     pub fn log_bounds(&self) -> (PhysicalOffset, PhysicalOffset) {
-        (PhysicalOffset(0), PhysicalOffset(self.shared.log.appended()))
+        let first = self.shared.state.borrow().first_base();
+        let appended = self.shared.log.appended();
+        (PhysicalOffset(first.min(appended)), PhysicalOffset(appended))
     }
     /// Writes and flushes what is accepted, closes the files, lets go of the folder.
     pub async fn close(&self) -> Result<(), AppendError> {
+        self.shared.sealing.close().await;
         let closed = self.shared.log.close().await;
         if closed != Err(AppendError::Closing) {
             self.shared.lock.take();
         }
         closed
+    }
+
+    /// Returns when every segment that has ended is in a sidecar, or the last attempt to write one failed.
+    pub async fn sealed(&self) {
+        self.shared.sealing.settle().await;
+    }
+
+    /// A look-up found nothing: perhaps because of a damaged sidecar.
+    fn mend_if_damaged(&self, state: &State) {
+        if state.damaged().is_some() {
+            self.shared.sealing.wake();
+        }
     }
 
     /// Adds a record's piece; it joins the last one if that ends where it begins, at `last_end`.
@@ -619,23 +653,25 @@ fn append_records<B: Buffer>(batch: &mut Batch, tail: &mut Tail<B>, state: &mut 
 /// Writes those fact changes of a batch into the open frame that change something, and applies them.
 fn append_facts<B: Buffer>(batch: &Batch, tail: &mut Tail<B>, state: &mut State) {
     for fact in batch.facts.iter() {
-        if !batch.changes(fact, &state.facts) {
+        if !batch.changes(fact, state) {
             continue;
         }
         let (key, value) = batch.fact(fact);
         let Some(value) = value else {
-            tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
-            state.apply_delete(key);
+            let (physical, _) =
+                tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
+            state.apply_fact(physical, key, None);
             continue;
         };
         let key_len = u16::try_from(key.len()).expect("keys are at most FACT_KEY_BYTES_MAX");
-        tail.item(ItemKind::FactPut, 0, size_of::<u16>() + key.len() + value.len(), |_, out| {
+        let len = size_of::<u16>() + key.len() + value.len();
+        let (physical, _) = tail.item(ItemKind::FactPut, 0, len, |_, out| {
             let (len_out, rest) = out.split_at_mut(size_of::<u16>());
             let (key_out, value_out) = rest.split_at_mut(key.len());
             len_out.copy_from_slice(&key_len.to_be_bytes());
             key_out.copy_from_slice(key);
             value_out.copy_from_slice(value);
         });
-        state.apply_put(key, value);
+        state.apply_fact(physical, key, Some(value));
     }
 }

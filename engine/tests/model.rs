@@ -17,6 +17,7 @@ use ringmq_engine::env::{Random, Signal};
 use ringmq_engine::log::dump::Source;
 use ringmq_engine::log::verify::{VerifyReport, verify_names};
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
+use ringmq_engine::sidecar;
 use ringmq_engine::store::{
     AppendError, FlushHow, OpenError, OpenReport, Piece, ReadBudget, Store, StoreOptions, Ticket,
 };
@@ -298,7 +299,12 @@ fn verified(disk: &Disk) -> VerifyReport {
     let open = |name: &str| -> std::io::Result<Box<dyn Source>> {
         Ok(Box::new(Cursor::new(disk.bytes(&Path::new(FOLDER).join(name))?)))
     };
-    verify_names(&names, open).expect("reading from memory succeeds")
+    let mut report = verify_names(&names, &open).expect("reading from memory succeeds");
+    let (sidecars, findings) =
+        sidecar::verify::verify_names(&names, open).expect("reading from memory succeeds");
+    report.sidecars = sidecars;
+    report.findings.extend(findings);
+    report
 }
 
 fn run(seed: u64, faulty: bool) {

@@ -28,6 +28,10 @@ pub const BLOCK_BYTES: usize = 4096;
 /// The file in a folder that [`Env::lock_folder`] holds; [`Env::list`] returns it like any other.
 pub const LOCK_FILE: &str = "lock";
 
+/// A whole file in memory, or as if it were: what is read of it is what the file had when it was mapped, if nobody writes to
+/// it meanwhile.
+pub type Mapped = Box<dyn AsRef<[u8]>>;
+
 /// Who a task works for; decides its share of the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TaskClass {
@@ -97,6 +101,8 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn buffer_to_fill(&self, len: usize) -> Self::Buffer;
     /// Opens a file.
     fn open(&self, path: &Path, how: OpenHow) -> impl Future<Output = io::Result<Self::File>>;
+    /// Maps a file that is never written again.
+    fn map(&self, path: &Path) -> impl Future<Output = io::Result<Mapped>>;
     /// The names in a folder, sorted.
     fn list(&self, folder: &Path) -> impl Future<Output = io::Result<Vec<String>>>;
     /// Creates a folder and its parents; fine if it is there.
@@ -111,6 +117,19 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn space(&self, folder: &Path) -> impl Future<Output = io::Result<DiskSpace>>;
     /// Holds the folder against other processes; `WouldBlock` if another has it.
     fn lock_folder(&self, folder: &Path) -> impl Future<Output = io::Result<Self::FolderLock>>;
+}
+
+/// Lets every other ready task run once.
+pub async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await
 }
 
 /// Memory fit for direct I/O.

@@ -117,6 +117,7 @@ pub(super) async fn flush_written<E: Env>(log: &Log<E>) {
         base += log.segments.segment_bytes();
     }
     log.flushed.set(log.flushed.get().max(to));
+    log.rolled.fire();
 }
 
 /// Keeps the rest of the active segment and all of the next one prepared.

@@ -99,7 +99,7 @@ fn item_line(item: Item, physical: u64, bytes: &[u8]) -> String {
 }
 
 /// Text as it is, other bytes in hexadecimal; at most the first few.
-fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 64;
     let shown = &bytes[..bytes.len().min(SHOWN_MAX)];
     let mut text = String::new();

@@ -86,9 +86,9 @@ pub(crate) use chain::Chain;
 pub(crate) use extents::Loan;
 pub(crate) use frame::ItemKind;
 pub(crate) use reader::{ReadSlice, Wanted, fetch};
-pub(crate) use recovery::{Recovered, replay};
+pub(crate) use recovery::{Recovered, is_sealed_by, replay};
 pub(crate) use segment_set::SegmentSet;
-pub(crate) use tail::{Mark, Need, Tail, TailStart};
+pub(crate) use tail::{Mark, Need, Sealed, Tail, TailStart};
 
 /// One shard's log while it is open. One per shard.
 pub(crate) struct Log<E: Env> {
@@ -132,6 +132,8 @@ pub(crate) struct Log<E: Env> {
     settled: Signal,
     /// The watermark moved, or the log is poisoned.
     progress: Rc<Signal>,
+    /// A segment may have become durable to its end.
+    rolled: Signal,
 }
 
 impl<E: Env> Log<E> {
@@ -176,6 +178,7 @@ impl<E: Env> Log<E> {
             space_wanted: Signal::new(),
             settled: Signal::new(),
             progress,
+            rolled: Signal::new(),
         }
     }
 
@@ -217,6 +220,21 @@ impl<E: Env> Log<E> {
     /// Why the log is poisoned, if it is.
     pub fn poisoned(&self) -> Option<String> {
         self.commits.borrow().poisoned().map(str::to_owned)
+    }
+
+    /// Fires when a segment has become durable to its end.
+    pub fn rolled(&self) -> &Signal {
+        &self.rolled
+    }
+
+    /// Takes the seals of segments that have become durable to their ends.
+    pub fn take_seals(&self) -> Vec<Sealed> {
+        self.tail.borrow_mut().take_seals(self.segments.base(self.flushed_up_to()))
+    }
+
+    /// Physical offset up to which everything is flushed.
+    pub fn flushed_up_to(&self) -> u64 {
+        if self.answer_before_flush { self.flushed.get() } else { self.durable() }
     }
 
     /// The durable frame in memory that holds these bytes, and where in it they begin.
@@ -433,6 +451,9 @@ impl<E: Env> Log<E> {
             released.extend_from_slice(&frame.marks);
             tail.recycle(frame.marks);
         });
+        if self.segments.base(commits.durable()) != self.segments.base(before) {
+            self.rolled.fire();
+        }
         if commits.durable() != before {
             self.segments.set_written(commits.durable());
             self.progress.fire();
@@ -446,7 +467,7 @@ impl<E: Env> Log<E> {
         if planted::is(Bug::WatermarkAhead) {
             return tail.appended().next_multiple_of(BLOCK_BYTES as u64);
         }
-        if self.answer_before_flush { self.flushed.get() } else { self.durable() }
+        self.flushed_up_to()
     }
 
     /// Nothing is written or counted from here on.

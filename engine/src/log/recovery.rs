@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use super::chain::Chain;
 use super::frame::{Frame, FrameFault, FrameKind, HEADER_BYTES, block_rounded};
 use super::segment;
+use super::tail::Sealed;
 use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
-use crate::limits::READ_BYTES_MAX;
+use crate::limits::{READ_BYTES_MAX, SEARCH_BYTES, SEARCH_PROBE_BYTES};
 use crate::planted::{self, Bug};
 use crate::store::OpenError;
 
@@ -30,20 +31,26 @@ pub(crate) struct Recovered {
     pub end: Chain,
     /// Length of what was cut: to the last byte that is not zero.
     pub torn_bytes: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
 }
 
-/// Replays the segments in `folder` (`segments` of them, from the first on), from the beginning of `chain`.
+/// Replays the segments in `folder` (up to the one of number `segments`), from where `chain` ends, at most up to `until`.
 /// `apply` gets every frame and says what is wrong with it, if anything is.
 pub(crate) async fn replay<E: Env>(
     env: &E,
     folder: &Path,
     segments: u64,
     mut chain: Chain,
+    until: Option<u64>,
     mut apply: impl FnMut(&Frame<'_>) -> Result<(), String>,
 ) -> Result<Recovered, OpenError> {
     let mut files = SegmentReader::new(env, folder, chain.segment_bytes, segments);
     let mut before = chain;
     let fault = loop {
+        if until.is_some_and(|until| chain.position >= until) {
+            return Ok(Recovered { end: chain, torn_bytes: 0, read_bytes: files.read_bytes });
+        }
         let bytes = match files.frame(&chain).await? {
             Ok(bytes) => bytes,
             Err(fault) => break fault,
@@ -79,7 +86,26 @@ pub(crate) async fn replay<E: Env>(
     if planted::is(Bug::AcknowledgedBlockRewritten) && !end.position.is_multiple_of(end.segment_bytes) {
         end.position -= BLOCK_BYTES as u64;
     }
-    Ok(Recovered { end, torn_bytes: after.torn_bytes })
+    Ok(Recovered { end, torn_bytes: after.torn_bytes, read_bytes: files.read_bytes })
+}
+
+/// Whether the segment that `seal` ended still ends with that frame.
+pub(crate) async fn is_sealed_by<E: Env>(
+    env: &E,
+    folder: &Path,
+    store: &Chain,
+    seal: Sealed,
+) -> Result<bool, OpenError> {
+    let mut files = SegmentReader::new(env, folder, store.segment_bytes, u64::MAX);
+    files.read_bytes_max = BLOCK_BYTES;
+    let bytes = files.bytes(seal.position, BLOCK_BYTES).await?;
+    let frame = Frame::decode(bytes);
+    let is_it = frame.is_ok_and(|Frame { header, .. }| {
+        let found = (header.kind, header.store_id, header.position, header.epoch, header.crc);
+        found == (FrameKind::Seal, store.store_id, seal.position, seal.epoch, seal.crc)
+    });
+    files.close().await;
+    Ok(is_it)
 }
 
 /// For a planted bug only.
@@ -99,6 +125,34 @@ struct After {
     durable: u64,
 }
 
+/// Where whole frames are looked for after the end of the log, so that a start does not read all that was prepared.
+///
+/// Damage kills one frame, and the next one begins at most a frame's length further on: so much is read after every
+/// whole frame. Where more than that is damaged, frames that lie anywhere beyond still show, because the log is dense: a
+/// little is read at the beginning of each later segment, and at distances that double.
+struct Search {
+    /// No whole frame was found from here on.
+    quiet_from: u64,
+    segment_bytes: u64,
+}
+
+impl Search {
+    /// Where to look next, from `position` on.
+    fn next(&self, position: u64) -> u64 {
+        let distance = position.saturating_sub(self.quiet_from);
+        let in_segment = position % self.segment_bytes;
+        let doubled = SEARCH_BYTES << (distance / SEARCH_BYTES).max(1).ilog2();
+        let looked_at = distance < SEARCH_BYTES
+            || in_segment < SEARCH_PROBE_BYTES
+            || (doubled..doubled + SEARCH_PROBE_BYTES).contains(&distance);
+        if looked_at {
+            return position;
+        }
+        let next_segment = position - in_segment + self.segment_bytes;
+        next_segment.min(self.quiet_from + 2 * doubled)
+    }
+}
+
 /// Reads the segments from front to back.
 struct SegmentReader<'a, E: Env> {
     env: &'a E,
@@ -106,6 +160,9 @@ struct SegmentReader<'a, E: Env> {
     segment_bytes: u64,
     segments: u64,
     open: Option<OpenSegment<E>>,
+    read_bytes: u64,
+    /// One read, at most.
+    read_bytes_max: usize,
     /// Bytes of the log from `window_at` on, all of the open segment.
     window: Vec<u8>,
     window_at: u64,
@@ -119,7 +176,17 @@ struct OpenSegment<E: Env> {
 
 impl<'a, E: Env> SegmentReader<'a, E> {
     fn new(env: &'a E, folder: &'a Path, segment_bytes: u64, segments: u64) -> SegmentReader<'a, E> {
-        SegmentReader { env, folder, segment_bytes, segments, open: None, window: Vec::new(), window_at: 0 }
+        SegmentReader {
+            env,
+            folder,
+            segment_bytes,
+            segments,
+            open: None,
+            read_bytes: 0,
+            read_bytes_max: READ_BYTES_MAX,
+            window: Vec::new(),
+            window_at: 0,
+        }
     }
 
     /// The bytes of the frame that should follow, as long as its header says.
@@ -146,11 +213,13 @@ impl<'a, E: Env> SegmentReader<'a, E> {
         }
     }
 
-    /// Looks at all that is after the end of the log.
+    /// Looks at what is after the end of the log, as far as [`Search`] goes.
     async fn search(&mut self, chain: &Chain) -> Result<After, OpenError> {
         let mut after = After::default();
+        let mut search = Search { quiet_from: chain.position, segment_bytes: self.segment_bytes };
         let mut position = chain.position;
         while position < self.segments * self.segment_bytes {
+            position = search.next(position);
             let block = self.bytes(position, BLOCK_BYTES).await?;
             if block.is_empty() {
                 position = (position / self.segment_bytes + 1) * self.segment_bytes;
@@ -163,6 +232,9 @@ impl<'a, E: Env> SegmentReader<'a, E> {
             }
             if let Ok(len) = frame_bytes {
                 let durable = chain.proof(position, self.bytes(position, len).await?);
+                if durable.is_some() {
+                    search.quiet_from = position + len as u64;
+                }
                 after.durable = after.durable.max(durable.unwrap_or(0));
             }
             position += BLOCK_BYTES as u64;
@@ -177,7 +249,7 @@ impl<'a, E: Env> SegmentReader<'a, E> {
         let have =
             |window: &[u8], at: u64| physical >= at && physical + len as u64 <= at + window.len() as u64;
         if !have(&self.window, self.window_at) {
-            self.fill(physical, block_rounded(len).max(READ_BYTES_MAX), segment_len).await?;
+            self.fill(physical, block_rounded(len).max(self.read_bytes_max), segment_len).await?;
         }
         let start = usize::try_from(physical - self.window_at).unwrap_or(usize::MAX).min(self.window.len());
         let end = self.window.len().min(start.saturating_add(len));
@@ -201,6 +273,7 @@ impl<'a, E: Env> SegmentReader<'a, E> {
                 break;
             }
             position += read.len() as u64;
+            self.read_bytes += read.len() as u64;
             self.window.extend_from_slice(&read);
         }
         Ok(())
@@ -212,11 +285,7 @@ impl<'a, E: Env> SegmentReader<'a, E> {
             return Ok(None);
         }
         if self.open.as_ref().is_none_or(|open| open.base != base) {
-            if let Some(before) = self.open.take() {
-                // Nothing was written through it; failing to close it harms nobody.
-                let _ = before.file.close().await;
-            }
-            self.window.clear();
+            self.close().await;
             let how = OpenHow { create_new: false, write: false, sync_writes: false };
             let opened = self.env.open(&self.path(base), how).await;
             let file = opened.map_err(|error| self.io("opening", base, &error))?;
@@ -224,6 +293,14 @@ impl<'a, E: Env> SegmentReader<'a, E> {
             self.open = Some(OpenSegment { base, len: len.min(self.segment_bytes), file });
         }
         Ok(self.open.as_ref())
+    }
+
+    async fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            // Nothing was written through it; failing to close it harms nobody.
+            let _ = open.file.close().await;
+        }
+        self.window.clear();
     }
 
     fn path(&self, base: u64) -> PathBuf {
@@ -239,5 +316,29 @@ impl<'a, E: Env> SegmentReader<'a, E> {
 
     fn io(&self, operation: &'static str, base: u64, error: &io::Error) -> OpenError {
         OpenError::Io { operation, file: self.path(base).display().to_string(), error: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_read_after_the_end_and_something_of_every_later_segment() {
+        let search = Search { quiet_from: 5 << 20, segment_bytes: 256 << 20 };
+        let mut looked_at: Vec<(u64, u64)> = Vec::new();
+        let mut position = search.quiet_from;
+        while position < 1024 << 20 {
+            position = search.next(position);
+            match looked_at.last_mut() {
+                Some((_, end)) if *end == position => *end += BLOCK_BYTES as u64,
+                _ => looked_at.push((position, position + BLOCK_BYTES as u64)),
+            }
+            position += BLOCK_BYTES as u64;
+        }
+        let mebibytes: Vec<_> = looked_at.iter().map(|(from, to)| (from >> 20, to >> 20)).collect();
+        let doubled = [(5, 38), (69, 70), (133, 134), (256, 257), (261, 262)];
+        assert_eq!(mebibytes[..5], doubled);
+        assert_eq!(mebibytes[5..], [(512, 513), (517, 518), (768, 769), (1024, 1024)]);
     }
 }

@@ -89,6 +89,17 @@ pub(crate) struct Tail<B> {
     /// End of the last closed frame that carries batches.
     batches_end: u64,
     last_batch_at: Duration,
+    /// Seals written, until they are taken.
+    seals: Vec<Sealed>,
+}
+
+/// The frame that ended a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub position: u64,
+    pub epoch: u64,
+    pub crc: u32,
+    pub store_timestamp_ms: i64,
 }
 
 /// The frame being filled.
@@ -125,7 +136,14 @@ impl<B: Buffer> Tail<B> {
             frames_closed: 0,
             batches_end: start.position,
             last_batch_at: Duration::ZERO,
+            seals: Vec::new(),
         }
+    }
+
+    /// Takes the seals of segments that end at or before `durable`.
+    pub fn take_seals(&mut self, durable: u64) -> Vec<Sealed> {
+        let ended = self.seals.iter().take_while(|seal| self.next_segment(seal.position) <= durable).count();
+        self.seals.drain(..ended).collect()
     }
 
     /// The largest batch that a frame of this log can hold, header and directory included.
@@ -358,6 +376,10 @@ impl<B: Buffer> Tail<B> {
         let header = self.header(kind, durable, &frame);
         self.crc = encode_around_payload(frame.buffer.as_mut(), &header, &[]);
         let (position, buffer) = (frame.position, Rc::new(frame.buffer));
+        if kind == FrameKind::Seal {
+            let (epoch, crc, store_timestamp_ms) = (self.epoch, self.crc, self.store_timestamp_ms);
+            self.seals.push(Sealed { position, epoch, crc, store_timestamp_ms });
+        }
         let space_end = match kind {
             FrameKind::Seal => self.next_segment(position) + BLOCK_BYTES as u64,
             _ => position + BLOCK_BYTES as u64,

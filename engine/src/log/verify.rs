@@ -21,6 +21,8 @@ use crate::folder::{MARKER_FILE, Marker};
 pub struct VerifyReport {
     /// Segment files.
     pub segments: u64,
+    /// Sidecars, where somebody looked at them.
+    pub sidecars: u64,
     /// Whole frames that follow.
     pub frames: u64,
     /// Records in them.

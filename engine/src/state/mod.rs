@@ -3,23 +3,36 @@
 //! The same calls, in the order of the log, are made when a batch is accepted and when the log is replayed: so
 //! a replayed state is the accepted state.
 //!
+//! ```text
+//!   sidecars, one per segment │ learnt, one per segment │
+//!   in files                  │ sealed …      active    │
+//!                             ^ a segment whose sidecar was written moves over
+//! ```
+//!
 //! Invariants
 //!  1. A queue's offsets are dense: each record gets the queue's end.
 //!  2. Store times never go back along the log.
+//!  3. Every segment of the log has its sidecar or its learnt part here; of a fact, the newest of these counts.
+//!  4. Memory holds what the segments without a sidecar changed, and of each queue its name and end.
 //!
-//! Not here: bytes of frames (`log`), who may see what is accepted (`Store`, by the marks of durable frames).
+//! Not here: bytes of frames (`log`), who may see what is accepted (`Store`, by the marks of durable frames), when a
+//! sidecar is made (`sealing`).
 
 mod facts;
+mod learnt;
 mod places;
 mod queues;
+mod reading;
 mod times;
 
-pub(crate) use facts::Facts;
-pub(crate) use places::Places;
-pub(crate) use queues::{Entry, Queues};
-pub(crate) use times::Times;
+use std::collections::VecDeque;
+use std::rc::Rc;
 
-use crate::offset::{PhysicalOffset, QueueOffset};
+pub(crate) use learnt::{Learnt, Occurrence};
+pub(crate) use queues::{Entry, Queues};
+
+use crate::offset::QueueOffset;
+use crate::sidecar::{Damaged, Seal, Sidecar, SidecarSet, queue_of_key};
 
 /// A queue's place in the state's table: cheap, valid for as long as the store is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,37 +51,177 @@ const ENGINE_PREFIX: u8 = 0x00;
 const QUEUE_MIN: u8 = b'm';
 
 /// Everything derived from the log. One per shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     pub queues: Queues,
-    pub facts: Facts,
-    pub times: Times,
-    pub places: Places,
+    sidecars: SidecarSet,
+    /// What no sidecar holds yet, one part per segment, the newest last.
+    learnt: VecDeque<Learnt>,
+    segment_bytes: u64,
+    /// Where the first segment begins that has no part here.
+    next_base: u64,
+    live_facts: u64,
+    records: u64,
 }
 
 impl State {
-    /// A record of `queue` was appended; returns its offset.
-    pub fn apply_record(&mut self, queue: QueueRef, entry: Entry, store_timestamp_ms: i64) -> QueueOffset {
-        let physical = PhysicalOffset(entry.physical);
-        self.times.push(store_timestamp_ms, physical);
-        self.places.push(physical, queue);
-        self.queues.at_mut(queue).push(entry)
+    /// The state at the end of the last segment with a sidecar. Its queues are not known yet: [`State::load_some`].
+    pub fn over(sidecars: SidecarSet, segment_bytes: u64) -> State {
+        let last = sidecars.last();
+        State {
+            queues: Queues::default(),
+            learnt: VecDeque::new(),
+            segment_bytes,
+            next_base: last.map_or(0, |last| last.end()),
+            live_facts: last.map_or(0, |last| last.live_facts()),
+            records: last.map_or(0, |last| last.records()),
+            sidecars,
+        }
     }
 
-    /// A fact was set. The engine's own facts also act.
-    pub fn apply_put(&mut self, key: &[u8], value: &[u8]) {
+    /// Makes some of the queues that the sidecars know, from just after a key on. Returns where to go on.
+    pub fn load_some(&mut self, after: Option<&[u8]>, max: usize) -> Result<Option<Vec<u8>>, Damaged> {
+        let State { queues, sidecars, .. } = self;
+        sidecars.some_queues(after, max, |key, end| {
+            if let Some((topic, queue_id)) = queue_of_key(key) {
+                let queue = queues.find_or_add(topic, queue_id);
+                queues.at_mut(queue).begin_at(end.end, end.last);
+            }
+        })
+    }
+
+    /// Gives loaded queues the minimums that facts say they have.
+    pub fn load_minimums(&mut self) {
+        let mut minimums = Vec::new();
+        self.visit_facts_with_prefix(&[ENGINE_PREFIX, QUEUE_MIN], |key, value| {
+            if let (Some((topic, queue_id)), Ok(min)) = (queue_of_min_key(key), value.try_into()) {
+                minimums.push((topic.to_owned(), queue_id, u64::from_be_bytes(min)));
+            }
+        });
+        for (topic, queue_id, min) in minimums {
+            let queue = self.queues.find_or_add(&topic, queue_id);
+            self.queues.at_mut(queue).forget_before(QueueOffset(min));
+        }
+    }
+
+    /// A record of `queue` was appended; returns its offset.
+    pub fn apply_record(&mut self, queue: QueueRef, entry: Entry, store_timestamp_ms: i64) -> QueueOffset {
+        let State { queues, learnt, records, .. } = self.roll_to(entry.physical);
+        let learnt = learnt.back_mut().expect("there is a part for every place past the sidecars");
+        *records += 1;
+        learnt.records_so_far = *records;
+        let known = queues.at_mut(queue);
+        if known.last_segment != learnt.base {
+            known.occurrence = u32::try_from(learnt.queues.len()).expect("a QueueRef is as small");
+            let (first, previous) = (known.end().0, known.last_segment);
+            learnt.queues.push(Occurrence { queue, first, previous });
+            known.last_segment = learnt.base;
+        }
+        learnt.times.push(store_timestamp_ms, entry.physical);
+        learnt.places.push(entry.physical, known.occurrence);
+        known.push(entry)
+    }
+
+    /// A fact was set or (`None`) deleted by a change that lies at `physical`. The engine's own facts also act.
+    pub fn apply_fact(&mut self, physical: u64, key: &[u8], value: Option<&[u8]>) {
         if let Some((topic, queue_id)) = queue_of_min_key(key)
-            && let Ok(min) = value.try_into()
+            && let Some(min) = value.and_then(|value| value.try_into().ok())
         {
             let queue = self.queues.find_or_add(topic, queue_id);
             self.queues.at_mut(queue).forget_before(QueueOffset(u64::from_be_bytes(min)));
         }
-        self.facts.put(key, value);
+        let was_there = self.fact(key).is_some();
+        let State { learnt, live_facts, .. } = self.roll_to(physical);
+        match (was_there, value.is_some()) {
+            (false, true) => *live_facts += 1,
+            (true, false) => *live_facts -= 1,
+            _ => {}
+        }
+        let learnt = learnt.back_mut().expect("there is a part for every place past the sidecars");
+        learnt.live_facts = *live_facts;
+        learnt.change(key, value);
     }
 
-    /// A fact was deleted.
-    pub fn apply_delete(&mut self, key: &[u8]) {
-        self.facts.delete(key);
+    /// A segment was ended by that frame, which is durable.
+    pub fn apply_seal(&mut self, seal: Seal) {
+        let base = seal.position - seal.position % self.segment_bytes;
+        self.roll_to(base);
+        if let Some(learnt) = self.learnt.iter_mut().find(|learnt| learnt.base == base) {
+            learnt.seal = Some(seal);
+        }
+    }
+
+    /// Makes parts up to the segment of `physical`.
+    fn roll_to(&mut self, physical: u64) -> &mut State {
+        while self.next_base <= physical {
+            self.learnt.push_back(Learnt::new(self.next_base, self.live_facts, self.records));
+            self.next_base += self.segment_bytes;
+        }
+        self
+    }
+
+    /// The oldest segment that is sealed and has no sidecar.
+    pub fn sealed(&self) -> Option<(&Learnt, Seal)> {
+        let learnt = self.learnt.front()?;
+        Some((learnt, learnt.seal?))
+    }
+
+    /// What was learnt from the segment at `base`, if it is still held.
+    pub fn learnt(&self, base: u64) -> Option<&Learnt> {
+        self.learnt.iter().find(|learnt| learnt.base == base)
+    }
+
+    pub fn sidecars(&self) -> &SidecarSet {
+        &self.sidecars
+    }
+
+    /// The sidecar of the oldest learnt part is there: look-ups below go to it. The learnt part is dropped by
+    /// [`State::drop_some`]; until then both say the same.
+    pub fn add_sidecar(&mut self, sidecar: Rc<Sidecar>) {
+        self.sidecars.push(sidecar);
+    }
+
+    /// A sidecar was made again.
+    pub fn replace_sidecar(&mut self, sidecar: Rc<Sidecar>) {
+        self.sidecars.replace(sidecar);
+    }
+
+    /// Drops some of what a sidecar holds now. Whether there is more.
+    pub fn drop_some(&mut self, max: usize) -> bool {
+        let State { learnt, sidecars, queues, segment_bytes, .. } = self;
+        let Some(oldest) = learnt.front_mut().filter(|oldest| sidecars.at(oldest.base).is_some()) else {
+            return false;
+        };
+        let end = oldest.base + *segment_bytes;
+        for _ in 0..max {
+            if let Some(occurrence) = oldest.queues.pop() {
+                let queue = queues.at_mut(occurrence.queue);
+                let first = queue.held_before(end);
+                queue.drop_before(first);
+                queue.last_sealed = oldest.base;
+            } else if oldest.facts.pop_first().is_none() {
+                learnt.pop_front();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The oldest segment retires, with its sidecar. `None` if its sidecar is still needed. The caller then drops the
+    /// files, the sidecar's first; queues begin after it from now on ([`State::first_kept`]).
+    #[expect(dead_code, reason = "retention calls it")]
+    pub fn retire_oldest(&mut self) -> Option<Rc<Sidecar>> {
+        self.sidecars.retire_oldest()
+    }
+
+    /// Live facts.
+    pub fn live_facts(&self) -> u64 {
+        self.live_facts
+    }
+
+    /// Records in the log, retired ones included.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 }
 
@@ -84,24 +237,4 @@ fn queue_of_min_key(key: &[u8]) -> Option<(&str, i32)> {
     let rest = key.strip_prefix(&[ENGINE_PREFIX, QUEUE_MIN])?;
     let (queue_id, topic) = rest.split_first_chunk::<4>()?;
     Some((std::str::from_utf8(topic).ok()?, i32::from_be_bytes(*queue_id)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_minimum_of_a_queue_is_a_fact_that_acts() {
-        let mut state = State::default();
-        let queue = state.queues.find_or_add("orders", 3);
-        for physical in [128, 500, 900] {
-            state.apply_record(queue, Entry { physical, size: 100, tag_hash: 0, crc: 0 }, 1);
-        }
-        let key = queue_min_key("orders", 3);
-        assert_eq!(queue_of_min_key(&key), Some(("orders", 3)));
-        state.apply_put(&key, &3u64.to_be_bytes());
-        let queue = state.queues.at(queue);
-        assert_eq!((queue.min(), queue.end()), (QueueOffset(3), QueueOffset(3)));
-        assert_eq!(queue.entry(QueueOffset(2)), None);
-    }
 }

@@ -1,49 +1,46 @@
-//! Places: which queue the record at a physical offset belongs to. Pure.
+//! Places: which queue the record at a physical offset belongs to, within one segment. Pure.
 //!
 //! Only the queue of each record is kept, in log order, and every [`STRIDE`]th record's physical offset: about 4
 //! bytes a record. A look-up narrows down to one stride, whose few queues are then searched for the offset.
 
-use super::QueueRef;
-use super::queues::Queues;
-use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::sidecar::STRIDE;
 
-const STRIDE: usize = 32;
-
-/// See the module. One per shard.
+/// See the module. Queues are numbered as they occur in the segment.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    queues: Chunked<QueueRef>,
+    queues: Chunked<u32>,
     /// Physical offsets of records 0, 32, 64, …
     strides: Chunked<u64>,
 }
 
 impl Places {
-    /// The record at `physical`, past all before, is `queue`'s.
-    pub fn push(&mut self, physical: PhysicalOffset, queue: QueueRef) {
+    /// The record at `physical`, past all before, is of the queue of that number.
+    pub fn push(&mut self, physical: u64, occurrence: u32) {
         if self.queues.len().is_multiple_of(STRIDE) {
-            self.strides.push(physical.0);
+            self.strides.push(physical);
         }
-        self.queues.push(queue);
+        self.queues.push(occurrence);
     }
 
-    /// The queue and queue offset of the record that begins at `physical`, if it is still there.
-    pub fn find(&self, queues: &Queues, physical: PhysicalOffset) -> Option<(QueueRef, QueueOffset)> {
-        let stride = self.strides.partition_point(|first| *first <= physical.0).checked_sub(1)?;
-        let records = stride * STRIDE..((stride + 1) * STRIDE).min(self.queues.len());
+    /// The queue of the record of that number in the segment.
+    pub fn occurrence(&self, record: usize) -> Option<u32> {
+        self.queues.at(record).copied()
+    }
+
+    /// The physical offset of the first record of a stride.
+    pub fn stride(&self, stride: usize) -> Option<u64> {
+        self.strides.at(stride).copied()
+    }
+
+    /// The queues of which one may have a record at `physical`, each once.
+    pub fn candidates(&self, physical: u64) -> impl Iterator<Item = u32> + '_ {
+        let stride = self.strides.partition_point(|first| *first <= physical).checked_sub(1);
+        let records = stride.map_or(0..0, |stride| stride * STRIDE..(stride + 1) * STRIDE);
         let mut tried = [None; STRIDE];
-        for (at, record) in records.enumerate() {
-            let queue = *self.queues.at(record)?;
-            if tried[..at].contains(&Some(queue)) {
-                continue;
-            }
+        records.map_while(|record| self.occurrence(record)).enumerate().filter_map(move |(at, queue)| {
             tried[at] = Some(queue);
-            let known = queues.at(queue);
-            let offset = known.first_at_or_after(physical, known.end());
-            if known.entry(offset).is_some_and(|entry| entry.physical == physical.0) {
-                return Some((queue, offset));
-            }
-        }
-        None
+            (!tried[..at].contains(&Some(queue))).then_some(queue)
+        })
     }
 }
 
@@ -95,26 +92,21 @@ impl<T> Chunked<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::queues::Entry;
     use super::*;
 
     #[test]
-    fn every_record_is_found_where_it_begins_and_nowhere_else() {
-        let (mut queues, mut places) = (Queues::default(), Places::default());
-        let mut expected = Vec::new();
+    fn a_place_narrows_down_to_the_queues_of_one_stride() {
+        let mut places = Places::default();
         for n in 0..500u64 {
-            let queue = queues.find_or_add("t", (n * n % 7) as i32);
-            let physical = 128 + n * 10;
-            let offset = queues.at_mut(queue).push(Entry { physical, size: 10, tag_hash: 0, crc: 0 });
-            places.push(PhysicalOffset(physical), queue);
-            expected.push((physical, (queue, offset)));
+            places.push(128 + n * 10, (n * n % 7) as u32);
         }
-        for (physical, found) in expected {
-            assert_eq!(places.find(&queues, PhysicalOffset(physical)), Some(found));
-            assert_eq!(places.find(&queues, PhysicalOffset(physical + 1)), None);
+        for n in 0..500u64 {
+            let candidates: Vec<u32> = places.candidates(128 + n * 10).collect();
+            assert!(candidates.contains(&((n * n % 7) as u32)) && candidates.len() <= 4, "{candidates:?}");
         }
-        assert_eq!(places.find(&queues, PhysicalOffset(0)), None);
-        assert_eq!(places.find(&queues, PhysicalOffset(1 << 40)), None);
+        assert_eq!(places.candidates(127).count(), 0);
+        assert_eq!((places.occurrence(499), places.occurrence(500)), (Some(499 * 499 % 7), None));
+        assert_eq!((places.stride(1), places.stride(16)), (Some(128 + 320), None));
     }
 
     #[test]

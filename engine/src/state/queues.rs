@@ -1,17 +1,20 @@
-//! Queues: where each record of each queue lies. Pure.
+//! Queues: their ends, and where each record lies that no sidecar holds yet. Pure.
 //!
-//! Entry i of a queue describes the record with queue offset `base + i`. Entries are kept in chunks of
-//! [`CHUNK`]; only the last one grows, from almost nothing, so that 100,000 queues are cheap and no queue is ever
-//! copied as a whole.
+//! The entries of segments without a sidecar are held here, in chunks of [`CHUNK`]; only the last one grows, from
+//! almost nothing, so that 100,000 queues are cheap and no queue is ever copied as a whole. When a segment has its
+//! sidecar, its entries are dropped.
 //!
 //! Invariants
-//!  1. `min ≤ end`, and `base ≤ min` unless the queue holds nothing.
+//!  1. `min ≤ end` and `held_from ≤ end`; a queue's end never goes back, whatever happens to its records.
 //!  2. Physical offsets strictly increase along a queue.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 
 use super::QueueRef;
-use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::offset::QueueOffset;
+use crate::sidecar::NO_SEGMENT;
 
 const CHUNK: usize = 4096;
 
@@ -30,10 +33,12 @@ const _: () = assert!(size_of::<Entry>() == 20);
 /// One queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    topic: Box<str>,
+    topic: Rc<str>,
     queue_id: i32,
     min: u64,
-    /// Offset of the first entry held.
+    /// Offset of the first entry that is held; before it: in sidecars.
+    held_from: u64,
+    /// Offset of the first entry in the chunks.
     base: u64,
     full: VecDeque<Vec<Entry>>,
     last: Vec<Entry>,
@@ -43,20 +48,33 @@ pub(crate) struct Queue {
     pub marked: Option<(u64, u32)>,
     /// Whether it is in the list of queues that have grown.
     pub grown: bool,
+    /// The segment of its last record, and its number among the queues there; the number means something only while what
+    /// was learnt from that segment is in memory.
+    pub last_segment: u64,
+    pub occurrence: u32,
+    /// The last segment with a sidecar in which it occurs.
+    pub last_sealed: u64,
+    /// Where a reader of it was last.
+    pub reader_at: Cell<u64>,
 }
 
 impl Queue {
-    fn new(topic: &str, queue_id: i32) -> Queue {
+    fn new(topic: &Rc<str>, queue_id: i32) -> Queue {
         Queue {
-            topic: topic.into(),
+            topic: topic.clone(),
             queue_id,
             min: 0,
+            held_from: 0,
             base: 0,
             full: VecDeque::new(),
             last: Vec::new(),
             visible_end: QueueOffset(0),
             marked: None,
             grown: false,
+            last_segment: NO_SEGMENT,
+            occurrence: 0,
+            last_sealed: NO_SEGMENT,
+            reader_at: Cell::new(NO_SEGMENT),
         }
     }
 
@@ -65,7 +83,7 @@ impl Queue {
         (&self.topic, self.queue_id)
     }
 
-    /// First offset still there.
+    /// First offset that was not forgotten.
     pub fn min(&self) -> QueueOffset {
         QueueOffset(self.min)
     }
@@ -73,6 +91,18 @@ impl Queue {
     /// Offset of the next record.
     pub fn end(&self) -> QueueOffset {
         QueueOffset(self.base + (self.full.len() * CHUNK + self.last.len()) as u64)
+    }
+
+    /// Offset of the first record whose entry is held.
+    pub fn held_from(&self) -> u64 {
+        self.held_from
+    }
+
+    /// Everything before `end` is in sidecars, the last of them of segment `last`.
+    pub fn begin_at(&mut self, end: u64, last: u64) {
+        assert!(self.full.is_empty() && self.last.is_empty(), "nothing is held yet");
+        (self.base, self.held_from) = (end, end);
+        (self.last_segment, self.last_sealed) = (last, last);
     }
 
     /// Adds the next record; returns its offset.
@@ -85,40 +115,50 @@ impl Queue {
         offset
     }
 
-    /// The entry at an offset that is there.
-    pub fn entry(&self, offset: QueueOffset) -> Option<Entry> {
-        if offset.0 < self.min {
-            return None;
-        }
-        let index = usize::try_from(offset.0.checked_sub(self.base)?).ok()?;
-        let chunk = self.full.get(index / CHUNK).unwrap_or(&self.last);
-        if index / CHUNK > self.full.len() { None } else { chunk.get(index % CHUNK).copied() }
+    /// The entry at an offset, if it is held.
+    pub fn held(&self, offset: u64) -> Option<Entry> {
+        self.held_run(offset).first().copied()
     }
 
-    /// Forgets what is before `min`. Never brings anything back; a minimum past the end moves the end: the
-    /// offsets between were given out once.
-    pub fn forget_before(&mut self, min: QueueOffset) {
-        self.min = self.min.max(min.0);
-        if self.min >= self.end().0 {
-            self.full.clear();
-            self.last = Vec::new();
-            self.base = self.min;
-        }
-        while self.base + CHUNK as u64 <= self.min && self.full.pop_front().is_some() {
+    /// Entries from an offset on, some or none.
+    pub fn held_run(&self, offset: u64) -> &[Entry] {
+        let index = offset.checked_sub(self.base).filter(|_| offset >= self.held_from);
+        let Some(index) = index.and_then(|index| usize::try_from(index).ok()) else { return &[] };
+        let chunk = self.full.get(index / CHUNK).unwrap_or(&self.last);
+        if index / CHUNK > self.full.len() { &[] } else { chunk.get(index % CHUNK..).unwrap_or_default() }
+    }
+
+    /// Drops the entries before an offset: a sidecar holds them.
+    pub fn drop_before(&mut self, offset: u64) {
+        self.held_from = self.held_from.max(offset.min(self.end().0));
+        while self.base + CHUNK as u64 <= self.held_from && self.full.pop_front().is_some() {
             self.base += CHUNK as u64;
         }
-        self.visible_end = self.visible_end.max(QueueOffset(self.min).min(self.end()));
+        if self.full.is_empty() {
+            let dropped = usize::try_from(self.held_from - self.base).unwrap_or(usize::MAX);
+            self.last.drain(..dropped.min(self.last.len()));
+            self.base = self.held_from;
+            if self.last.len() * 4 < self.last.capacity() {
+                self.last.shrink_to_fit();
+            }
+        }
     }
 
-    /// First offset in `min .. end` whose record lies at or after `physical`, else `end`.
-    pub fn first_at_or_after(&self, physical: PhysicalOffset, end: QueueOffset) -> QueueOffset {
-        let (mut low, mut high) = (self.min, end.0.max(self.min));
+    /// Forgets what is before `min`, at most all. Never brings anything back.
+    pub fn forget_before(&mut self, min: QueueOffset) {
+        self.min = self.min.max(min.0.min(self.end().0));
+        self.visible_end = self.visible_end.max(QueueOffset(self.min));
+    }
+
+    /// Offset of the first held record that lies at or after `physical`, else the end.
+    pub fn held_before(&self, physical: u64) -> u64 {
+        let (mut low, mut high) = (self.held_from, self.end().0);
         while low < high {
             let middle = low + (high - low) / 2;
-            let before = self.entry(QueueOffset(middle)).is_some_and(|entry| entry.physical < physical.0);
+            let before = self.held(middle).is_some_and(|entry| entry.physical < physical);
             if before { low = middle + 1 } else { high = middle }
         }
-        QueueOffset(low)
+        low
     }
 }
 
@@ -127,7 +167,7 @@ impl Queue {
 pub(crate) struct Queues {
     all: Vec<Queue>,
     /// Per topic: queue id and place in `all`, sorted.
-    by_name: HashMap<Box<str>, Vec<(i32, u32)>>,
+    by_name: HashMap<Rc<str>, Vec<(i32, u32)>>,
 }
 
 impl Queues {
@@ -144,8 +184,10 @@ impl Queues {
             return queue;
         }
         let queue = u32::try_from(self.all.len()).expect("there is no memory for so many queues");
-        self.all.push(Queue::new(topic, queue_id));
-        let queues = self.by_name.entry(topic.into()).or_default();
+        let topic =
+            self.by_name.get_key_value(topic).map_or_else(|| topic.into(), |(topic, _)| topic.clone());
+        self.all.push(Queue::new(&topic, queue_id));
+        let queues = self.by_name.entry(topic).or_default();
         let at = queues.partition_point(|(id, _)| *id < queue_id);
         queues.insert(at, (queue_id, queue));
         QueueRef(queue)
@@ -176,7 +218,7 @@ mod tests {
     }
 
     fn queue_of(len: u64) -> Queue {
-        let mut queue = Queue::new("t", 0);
+        let mut queue = Queue::new(&"t".into(), 0);
         for n in 0..len {
             assert_eq!(queue.push(entry(n * 10)), QueueOffset(n));
         }
@@ -188,42 +230,46 @@ mod tests {
         let len = 2 * CHUNK as u64 + 1;
         let queue = queue_of(len);
         for n in [0, 1, CHUNK as u64 - 1, CHUNK as u64, 2 * CHUNK as u64] {
-            assert_eq!(queue.entry(QueueOffset(n)), Some(entry(n * 10)), "offset {n}");
+            assert_eq!(queue.held(n), Some(entry(n * 10)), "offset {n}");
         }
-        assert_eq!((queue.entry(QueueOffset(len)), queue.end()), (None, QueueOffset(len)));
-        assert_eq!(queue.entry(QueueOffset(u64::MAX)), None);
+        assert_eq!((queue.held(len), queue.end()), (None, QueueOffset(len)));
+        assert_eq!(queue.held(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_dropped_entry_is_gone_and_all_others_stay() {
+        let len = 2 * CHUNK as u64 + 5;
+        for first in [0, 1, CHUNK as u64, CHUNK as u64 + 1, 2 * CHUNK as u64 + 1, len, len + 7] {
+            let mut queue = queue_of(len);
+            queue.drop_before(first);
+            assert_eq!((queue.held_from(), queue.end()), (first.min(len), QueueOffset(len)));
+            for n in [0, first.saturating_sub(1), first, len - 1, len] {
+                assert_eq!(queue.held(n).is_some(), (first..len).contains(&n), "{n} after dropping {first}");
+            }
+            assert_eq!(queue.push(entry(1 << 40)), QueueOffset(len));
+            assert_eq!(queue.held(len), Some(entry(1 << 40)));
+        }
     }
 
     #[test]
     fn forgetting_never_gives_an_offset_out_again() {
-        let len = 2 * CHUNK as u64 + 5;
-        for min in [0, 1, CHUNK as u64, CHUNK as u64 + 1, len, len + 7] {
-            let mut queue = queue_of(len);
+        for (min, forgotten) in [(0, 0), (1, 1), (100, 100), (107, 100)] {
+            let mut queue = queue_of(100);
             queue.forget_before(QueueOffset(min));
-            assert_eq!(queue.min(), QueueOffset(min));
-            assert_eq!(queue.end(), QueueOffset(len.max(min)), "minimum {min}");
-            assert_eq!(queue.entry(QueueOffset(min)).is_some(), min < len, "minimum {min}");
-            assert_eq!(min.checked_sub(1).and_then(|below| queue.entry(QueueOffset(below))), None);
-            let end = queue.end();
-            assert_eq!(queue.push(entry(1 << 40)), end);
-            assert_eq!(queue.entry(end), Some(entry(1 << 40)));
+            assert_eq!((queue.min(), queue.end()), (QueueOffset(forgotten), QueueOffset(100)));
+            queue.forget_before(QueueOffset(0));
+            assert_eq!(queue.min(), QueueOffset(forgotten));
         }
     }
 
     #[test]
     fn records_are_found_by_where_they_lie() {
-        let queue = queue_of(100);
-        let all = QueueOffset(100);
-        #[rustfmt::skip]
-        let rows = [(0, 0), (1, 1), (10, 1), (11, 2), (990, 99), (991, 100), (u64::MAX, 100)];
-        for (physical, offset) in rows {
-            assert_eq!(
-                queue.first_at_or_after(PhysicalOffset(physical), all),
-                QueueOffset(offset),
-                "{physical}"
-            );
+        let mut queue = queue_of(100);
+        for (physical, offset) in [(0, 0), (1, 1), (10, 1), (11, 2), (990, 99), (991, 100), (u64::MAX, 100)] {
+            assert_eq!(queue.held_before(physical), offset, "{physical}");
         }
-        assert_eq!(queue.first_at_or_after(PhysicalOffset(990), QueueOffset(50)), QueueOffset(50));
+        queue.drop_before(50);
+        assert_eq!((queue.held_before(10), queue.held_before(600)), (50, 60));
     }
 
     #[test]

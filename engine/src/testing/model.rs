@@ -266,6 +266,11 @@ async fn read_all<E: Env>(
     let mut next = QueueOffset(0);
     while next < end {
         let mut reading = store.read(queue, next, budget, |_| true);
+        if reading.records == 0 {
+            // A sidecar may have turned out to be damaged: it is made again, and readers wait.
+            store.sealed().await;
+            reading = store.read(queue, next, budget, |_| true);
+        }
         if reading.records == 0 || reading.next_offset <= next {
             return Err(format!("a read from {next:?} of {end:?} returns nothing"));
         }

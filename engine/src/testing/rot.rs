@@ -2,7 +2,8 @@
 //! without a word.
 //!
 //! A log at rest ends with a frame that notes its watermark, so every batch lies below a watermark that is on
-//! the disk. The open is refused with the file's name, or finds every batch (the damage hit what nobody needs).
+//! the disk. The open is refused with the file's name, or finds every batch (the damage hit what nobody needs, or a
+//! sidecar, which is made again), or a record of a sealed segment fails its checksum when it is read, and is not served.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -27,6 +28,10 @@ pub struct Tally {
     pub damages: u64,
     /// Of these, refused.
     pub refused: u64,
+    /// Of these, opened, with a record that was not served because it fails its checksum.
+    pub unserved: u64,
+    /// Of these, damages to a sidecar after which everything was found.
+    pub mended: u64,
 }
 
 /// Runs so many workloads with so many damages each.
@@ -62,14 +67,20 @@ fn damage(seed: u64, number: u64, damages: u64, tally: &mut Tally) -> Result<(),
         closes: false,
     };
     for index in 0..damages {
-        let (damaged, what) = hurt(&disk, &random);
+        let (damaged, name, what) = hurt(&disk, &random);
         let sim = Sim::on(damaged, random.next());
         let life = Life::begin(&sim, model.clone(), script.clone());
         let ended = life.run(&sim, |_| ControlFlow::Continue(()));
         tally.damages += 1;
         match life.refused() {
             Some(_) => tally.refused += 1,
-            None => ended.map_err(|error| (format!("damage {index}, {what}"), error))?,
+            None => match ended {
+                Ok(()) => tally.mended += u64::from(name.ends_with(".side")),
+                Err(error) if error.contains(&name) && error.contains("fails its checksum") => {
+                    tally.unserved += 1;
+                }
+                Err(error) => return Err((format!("damage {index}, {what}"), error)),
+            },
         }
     }
     Ok(())
@@ -92,8 +103,8 @@ fn rest(workload: &Workload, random: &Random) -> Result<(Disk, Model), String> {
     Ok((sim.disk().crash(|_| false), life.model()))
 }
 
-/// A copy with one damage, and what it is.
-fn hurt(disk: &Disk, random: &Random) -> (Disk, String) {
+/// A copy with one damage, the file it is in, and what it is.
+fn hurt(disk: &Disk, random: &Random) -> (Disk, String, String) {
     let mut hurt = disk.clone();
     let mut names = disk.list(Path::new(FOLDER)).expect("the store's folder is there");
     names.retain(|name| name != LOCK_FILE);
@@ -101,7 +112,7 @@ fn hurt(disk: &Disk, random: &Random) -> (Disk, String) {
     let path = Path::new(FOLDER).join(name);
     if random.chance(100) {
         hurt.lose(&path).expect("it is there");
-        return (hurt, format!("{name} lost"));
+        return (hurt, name.clone(), format!("{name} lost"));
     }
     let bytes = disk.bytes(&path).expect("it is there");
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
@@ -111,5 +122,5 @@ fn hurt(disk: &Disk, random: &Random) -> (Disk, String) {
     };
     let bit = random.below(8) as u8;
     hurt.rot(&path, position as u64, bit).expect("it is there");
-    (hurt, format!("bit {bit} of byte {position} of {name} flipped"))
+    (hurt, name.clone(), format!("bit {bit} of byte {position} of {name} flipped"))
 }

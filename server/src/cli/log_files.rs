@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use ringmq_engine::log::dump::dump;
+use ringmq_engine::log::dump::{Source, dump};
 use ringmq_engine::log::verify::{VerifyReport, verify};
+use ringmq_engine::sidecar;
 use serde_json::json;
 
 use super::FAILED;
@@ -15,10 +16,10 @@ use super::FAILED;
 /// What can be asked about log files.
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
-    /// Print the frames, records and facts of a segment file.
+    /// Print the frames, records and facts of a segment file, or what a sidecar holds.
     #[command(after_help = "Example:\n  ringmq log dump ringmq-data/shard-0/00000000000000000000.log | less")]
     Dump {
-        /// The segment file.
+        /// The segment file (.log) or sidecar (.side).
         file: PathBuf,
     },
     /// Check every byte of a data folder, or of one shard's folder in it. Stop the server first: what it is
@@ -65,7 +66,11 @@ pub fn run(command: &LogCommand) -> ExitCode {
 
 fn dump_file(file: &Path) -> io::Result<bool> {
     let mut out = BufWriter::new(io::stdout().lock());
-    dump(file, &mut out)?;
+    if file.extension().is_some_and(|extension| extension == "side") {
+        sidecar::dump::dump_bytes(Box::new(std::fs::read(file)?), &mut out)?;
+    } else {
+        dump(file, &mut out)?;
+    }
     out.flush()?;
     Ok(true)
 }
@@ -74,7 +79,18 @@ fn dump_file(file: &Path) -> io::Result<bool> {
 fn verify_folders(folder: &Path, format: Format) -> io::Result<bool> {
     let mut reports = Vec::new();
     for shard in shard_folders(folder)? {
-        let report = verify(&shard)?;
+        let mut report = verify(&shard)?;
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&shard)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        let open = |name: &str| -> io::Result<Box<dyn Source>> {
+            Ok(Box::new(std::fs::File::open(shard.join(name))?))
+        };
+        let (sidecars, findings) = sidecar::verify::verify_names(&names, open)?;
+        report.sidecars = sidecars;
+        report.findings.extend(findings);
         reports.push((shard, report));
     }
     let text = match format {
@@ -106,11 +122,11 @@ fn shard_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn text(folder: &Path, report: &VerifyReport) -> String {
-    let VerifyReport { segments, frames, records, fact_changes, end, torn_at, findings } = report;
+    let VerifyReport { segments, sidecars, frames, records, fact_changes, end, torn_at, findings } = report;
     let verdict = if report.is_whole() { "whole" } else { "DAMAGED" };
     let mut text = format!(
-        "{}: {verdict}; {segments} segments, {frames} frames, {records} records, {fact_changes} changes of facts, \
-         end at {end}\n",
+        "{}: {verdict}; {segments} segments, {sidecars} sidecars, {frames} frames, {records} records, \
+         {fact_changes} changes of facts, end at {end}\n",
         folder.display()
     );
     if let Some(at) = torn_at {
@@ -135,6 +151,7 @@ fn json_text(reports: &[(PathBuf, VerifyReport)]) -> String {
                 "folder": folder.display().to_string(),
                 "whole": report.is_whole(),
                 "segments": report.segments,
+                "sidecars": report.sidecars,
                 "frames": report.frames,
                 "records": report.records,
                 "fact_changes": report.fact_changes,
@@ -167,7 +184,7 @@ mod tests {
     fn findings_are_named_for_people_and_programs() {
         assert_eq!(
             text(Path::new("d"), &damaged()),
-            "d: DAMAGED; 1 segments, 2 frames, 0 records, 0 changes of facts, end at 0\n  \
+            "d: DAMAGED; 1 segments, 0 sidecars, 2 frames, 0 records, 0 changes of facts, end at 0\n  \
              a torn tail begins at 8192; the next start cuts it\n  0.log at 4096: bad checksum\n"
         );
         let printed =

@@ -5,6 +5,7 @@
 //! | tasks | three task queues: serve 1000 shares, read 200, background 50 |
 //! | files | `O_DIRECT` through the executor's ring; buffered where the folder has no direct I/O ([`File::is_direct`]) |
 //! | folders | `std::fs` on the executor's blocking threads |
+//! | maps | `mmap`, shared and read-only |
 //! | lock | `flock` on [`LOCK_FILE`] |
 //!
 //! Invariants
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ::glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::random::Random;
-use super::{DiskSpace, Env, LOCK_FILE, OpenHow, TaskClass};
+use super::{DiskSpace, Env, LOCK_FILE, Mapped, OpenHow, TaskClass};
 pub use buffer::GlommioBuffer;
 pub use file::GlommioFile;
 pub use heartbeat::{Heartbeat, LANES};
@@ -128,6 +129,17 @@ impl Env for GlommioEnv {
 
     async fn open(&self, path: &Path, how: OpenHow) -> io::Result<GlommioFile> {
         GlommioFile::open(path, how).await
+    }
+
+    async fn map(&self, path: &Path) -> io::Result<Mapped> {
+        let map = on_path(path, |path| {
+            let file = std::fs::File::open(path)?;
+            // SAFETY: a sidecar is written under another name, renamed when it is whole, and neither written nor cut
+            // afterwards; replacing it by a rename leaves this mapping with the old file. Somebody else who cuts
+            // files of a store that is in use, or a disk that fails under the mapping, ends the process by a signal.
+            unsafe { memmap2::Mmap::map(&file) }
+        });
+        Ok(Box::new(map.await?))
     }
 
     async fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

@@ -136,8 +136,8 @@ impl Faults {
             OpKind::Write if hit(mix.write_errors) => Some(Fault::Error),
             OpKind::Flush if hit(mix.flush_errors) => Some(Fault::Error),
             OpKind::Read if hit(mix.rot) => Some(Fault::Rot),
-            OpKind::Read if hit(mix.read_errors) => Some(Fault::Error),
-            OpKind::Write | OpKind::Flush | OpKind::Read | OpKind::Len | OpKind::Close => None,
+            OpKind::Read | OpKind::Map if hit(mix.read_errors) => Some(Fault::Error),
+            OpKind::Write | OpKind::Flush | OpKind::Read | OpKind::Map | OpKind::Len | OpKind::Close => None,
             _ if hit(mix.folder_errors) => Some(Fault::Error),
             _ => None,
         }

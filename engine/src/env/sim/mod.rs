@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{BLOCK_BYTES, Buffer, DiskSpace, Env, LOCK_FILE, OpenHow, Random, TaskClass};
+use super::{BLOCK_BYTES, Buffer, DiskSpace, Env, LOCK_FILE, Mapped, OpenHow, Random, TaskClass};
 use clock::{Clock, Sleep};
 pub use content::SECTOR_BYTES;
 pub use crash::Unit;
@@ -286,6 +286,12 @@ impl Env for SimEnv {
 
     async fn open(&self, path: &Path, how: OpenHow) -> io::Result<SimFile> {
         SimFile::open(self, path, how).await
+    }
+
+    async fn map(&self, path: &Path) -> io::Result<Mapped> {
+        let fault = self.operate(OpKind::Map, path, 0, 0).await;
+        Fault::refuse(fault)?;
+        Ok(Box::new(self.world.disk.borrow().bytes(path)?))
     }
 
     async fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

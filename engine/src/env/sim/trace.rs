@@ -19,6 +19,7 @@ const LATEST: usize = 24;
 #[allow(missing_docs, reason = "each is the method of `Env` or `File` of that name")]
 pub enum OpKind {
     Open,
+    Map,
     Create,
     List,
     CreateFolder,

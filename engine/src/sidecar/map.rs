@@ -1,0 +1,520 @@
+//! Look-ups in one sidecar, over its bytes: memory-mapped in a real process, a plain buffer in the simulator.
+//!
+//! Each look-up checks the pages it touches, the first time only; nothing is decoded ahead and nothing is kept.
+
+use std::cell::Cell;
+
+use super::pages::Pages;
+use super::table::{Row, RowAt, Section, Table};
+use super::{
+    BASE_FACTS, BASE_QUEUES, CHANGES, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, MAGIC, NO_SEGMENT, PLACES,
+    QUEUES, SECTIONS, STRIDE, STRIDES, Seal, TIMES, u32_at, u64_at,
+};
+use crate::env::Mapped;
+use crate::state::Entry;
+
+/// Length of one entry.
+pub(crate) const ENTRY_BYTES: usize = 16;
+const TIME_BYTES: usize = 12;
+
+/// A sidecar whose footer is whole.
+pub struct Sidecar {
+    pages: Pages,
+    footer: Footer,
+    damaged: Cell<Option<u64>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Footer {
+    pub store_id: u64,
+    pub base: u64,
+    pub segment_bytes: u64,
+    pub seal: Seal,
+    pub checksums_crc: u32,
+    pub base_at: u64,
+    pub since_base_bytes: u64,
+    pub base_bytes: u64,
+    pub live_facts: u64,
+    pub records: u64,
+    pub pages_bytes: u64,
+    pub sections: [Section; SECTIONS],
+}
+
+/// Why bytes are no sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SidecarFault {
+    /// Too short, or not ended by a footer.
+    #[error("it does not end with a footer")]
+    Magic,
+    /// Written by another format.
+    #[error("format version {0} is not {FORMAT_VERSION}")]
+    Version(u16),
+    /// The footer, or the list of page checksums, is not what was written.
+    #[error("its footer fails its checksum")]
+    FooterCrc,
+    /// A field has a value that is never written.
+    #[error("{0} has a value that is never written")]
+    Field(&'static str),
+}
+
+/// Something in a sidecar is not what was written: it is made again from its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sidecar of segment {base} is damaged at {position}")]
+pub struct Damaged {
+    /// The segment.
+    pub base: u64,
+    /// Position in the sidecar.
+    pub position: u64,
+}
+
+/// A queue's records in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueRow {
+    /// Offset of the first.
+    pub first: u64,
+    pub count: u32,
+    /// Number of its entry.
+    pub entry: u32,
+    /// The segment where the queue occurred before.
+    pub previous: u64,
+}
+
+impl QueueRow {
+    /// Offset after the last.
+    pub fn end(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.count))
+    }
+
+    fn decode(bytes: &[u8]) -> Option<QueueRow> {
+        let bytes: &[u8; 24] = bytes.try_into().ok()?;
+        let (first, previous) = (u64_at(bytes, 0), u64_at(bytes, 16));
+        Some(QueueRow { first, count: u32_at(bytes, 8), entry: u32_at(bytes, 12), previous })
+    }
+
+    pub(super) fn encode(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[0..8].copy_from_slice(&self.first.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
+        bytes[12..16].copy_from_slice(&self.entry.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.previous.to_be_bytes());
+        bytes
+    }
+}
+
+/// A queue's end, and the segment of its last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueEnd {
+    pub end: u64,
+    pub last: u64,
+}
+
+impl QueueEnd {
+    /// From a row of `queues` of the sidecar of segment `base`, or of `base queues`.
+    pub fn decode(value: Option<&[u8]>, base: u64) -> Option<QueueEnd> {
+        let value = value?;
+        match <&[u8; 16]>::try_from(value) {
+            Ok(ends) => Some(QueueEnd { end: u64_at(ends, 0), last: u64_at(ends, 8) }),
+            Err(_) => QueueRow::decode(value).map(|row| QueueEnd { end: row.end(), last: base }),
+        }
+    }
+
+    pub(super) fn encode(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[0..8].copy_from_slice(&self.end.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.last.to_be_bytes());
+        bytes
+    }
+}
+
+impl Footer {
+    pub fn encode(&self) -> [u8; FOOTER_BYTES] {
+        let mut bytes = [0; FOOTER_BYTES];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, &MAGIC.to_be_bytes());
+        put(4, &FORMAT_VERSION.to_be_bytes());
+        for (index, value) in
+            [self.store_id, self.base, self.segment_bytes, self.seal.position, self.seal.epoch]
+                .iter()
+                .enumerate()
+        {
+            put(8 + index * 8, &value.to_be_bytes());
+        }
+        put(48, &self.seal.crc.to_be_bytes());
+        put(52, &self.checksums_crc.to_be_bytes());
+        put(56, &self.seal.store_timestamp_ms.to_be_bytes());
+        let numbers = [
+            self.base_at,
+            self.since_base_bytes,
+            self.base_bytes,
+            self.live_facts,
+            self.records,
+            self.pages_bytes,
+        ];
+        let sections = self.sections.iter().flat_map(|section| [section.at, section.bytes, section.rows]);
+        for (index, value) in numbers.into_iter().chain(sections).enumerate() {
+            put(64 + index * 8, &value.to_be_bytes());
+        }
+        let crc = crc32fast::hash(&bytes[..FOOTER_BYTES - 4]);
+        bytes[FOOTER_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; FOOTER_BYTES]) -> Result<Footer, SidecarFault> {
+        if u32_at(bytes, 0) != MAGIC {
+            return Err(SidecarFault::Magic);
+        }
+        let version = u16::from_be_bytes([bytes[4], bytes[5]]);
+        if version != FORMAT_VERSION {
+            return Err(SidecarFault::Version(version));
+        }
+        if crc32fast::hash(&bytes[..FOOTER_BYTES - 4]) != u32_at(bytes, FOOTER_BYTES - 4) {
+            return Err(SidecarFault::FooterCrc);
+        }
+        let section = |index: usize| {
+            let at = 112 + index * 24;
+            Section { at: u64_at(bytes, at), bytes: u64_at(bytes, at + 8), rows: u64_at(bytes, at + 16) }
+        };
+        Ok(Footer {
+            store_id: u64_at(bytes, 8),
+            base: u64_at(bytes, 16),
+            segment_bytes: u64_at(bytes, 24),
+            seal: Seal {
+                position: u64_at(bytes, 32),
+                epoch: u64_at(bytes, 40),
+                crc: u32_at(bytes, 48),
+                store_timestamp_ms: u64_at(bytes, 56).cast_signed(),
+            },
+            checksums_crc: u32_at(bytes, 52),
+            base_at: u64_at(bytes, 64),
+            since_base_bytes: u64_at(bytes, 72),
+            base_bytes: u64_at(bytes, 80),
+            live_facts: u64_at(bytes, 88),
+            records: u64_at(bytes, 96),
+            pages_bytes: u64_at(bytes, 104),
+            sections: std::array::from_fn(section),
+        })
+    }
+
+    /// A checksum can be right and the footer still not one that we write.
+    fn check(&self) -> Result<(), SidecarFault> {
+        let SegmentPlace { end } = self.segment().ok_or(SidecarFault::Field("place"))?;
+        let seal = self.seal.position;
+        if seal < self.base || seal >= end || self.base_at > self.base {
+            return Err(SidecarFault::Field("place"));
+        }
+        let fixed = [(ENTRIES, ENTRY_BYTES), (PLACES, 4), (STRIDES, 4), (TIMES, TIME_BYTES)];
+        let rows_fit = fixed.iter().all(|(number, bytes)| {
+            let section = &self.sections[*number];
+            section.rows.checked_mul(*bytes as u64) == Some(section.bytes)
+        });
+        let inside = |section: &Section| {
+            section.at.checked_add(section.bytes).is_some_and(|end| end <= self.pages_bytes)
+        };
+        if rows_fit && self.sections.iter().all(inside) {
+            Ok(())
+        } else {
+            Err(SidecarFault::Field("section"))
+        }
+    }
+
+    fn segment(&self) -> Option<SegmentPlace> {
+        let bytes = self.segment_bytes;
+        let ours = bytes > 0 && bytes <= 1 << 32 && self.base.is_multiple_of(bytes);
+        Some(SegmentPlace { end: self.base.checked_add(bytes).filter(|_| ours)? })
+    }
+}
+
+struct SegmentPlace {
+    end: u64,
+}
+
+impl Sidecar {
+    /// The sidecar whose bytes these are. Its footer and the list of page checksums are checked; pages when touched.
+    pub fn decode(bytes: Mapped) -> Result<Sidecar, SidecarFault> {
+        let footer = (*bytes).as_ref().last_chunk().ok_or(SidecarFault::Magic)?;
+        let footer = Footer::decode(footer)?;
+        footer.check()?;
+        let pages = Pages::new(bytes, footer.pages_bytes).ok_or(SidecarFault::Field("length"))?;
+        if crc32fast::hash(pages.checksums()) != footer.checksums_crc {
+            return Err(SidecarFault::FooterCrc);
+        }
+        Ok(Sidecar { pages, footer, damaged: Cell::new(None) })
+    }
+
+    pub(super) fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// The store whose it is.
+    pub(crate) fn store_id(&self) -> u64 {
+        self.footer.store_id
+    }
+
+    /// Its segment.
+    pub fn base(&self) -> u64 {
+        self.footer.base
+    }
+
+    /// Physical offset after its segment.
+    pub(crate) fn end(&self) -> u64 {
+        self.footer.base + self.footer.segment_bytes
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.footer.segment_bytes
+    }
+
+    /// The frame that ends its segment.
+    pub(crate) fn seal(&self) -> Seal {
+        self.footer.seal
+    }
+
+    /// The segment whose sidecar has the newest base.
+    pub(crate) fn base_at(&self) -> u64 {
+        self.footer.base_at
+    }
+
+    /// Whether it has a base of its own.
+    pub(crate) fn has_base(&self) -> bool {
+        self.footer.base_at == self.footer.base
+    }
+
+    /// Facts that there were at the end of the segment.
+    pub(crate) fn live_facts(&self) -> u64 {
+        self.footer.live_facts
+    }
+
+    /// Records in the log up to the end of the segment.
+    pub(crate) fn records(&self) -> u64 {
+        self.footer.records
+    }
+
+    /// Where damage was found, if it was.
+    pub(crate) fn damaged(&self) -> Option<u64> {
+        self.damaged.get()
+    }
+
+    /// Notes that something does not fit, where a look-up found it.
+    fn at_fault(&self, position: u64) -> Damaged {
+        self.damaged.set(Some(self.damaged.get().unwrap_or(position)));
+        Damaged { base: self.base(), position }
+    }
+
+    fn table(&self, number: usize) -> Table<'_> {
+        Table {
+            pages: &self.pages,
+            rows: self.footer.sections[number],
+            index: self.footer.sections[number + 1],
+        }
+    }
+
+    /// The queue's records in the segment.
+    pub(crate) fn queue(&self, key: &[u8]) -> Result<Option<QueueRow>, Damaged> {
+        match self.table(QUEUES).find(key) {
+            Ok(Some(row)) => self.queue_row(row).map(Some),
+            Ok(None) => Ok(None),
+            Err(position) => Err(self.at_fault(position)),
+        }
+    }
+
+    fn queue_row(&self, row: Row<'_>) -> Result<QueueRow, Damaged> {
+        let decoded = row.value.and_then(QueueRow::decode).filter(|row| {
+            u64::from(row.entry) + u64::from(row.count) <= self.footer.sections[ENTRIES].rows
+                && (row.previous < self.base() || row.previous == NO_SEGMENT)
+                && row.first.checked_add(u64::from(row.count)).is_some()
+        });
+        decoded.ok_or_else(|| self.at_fault(self.footer.sections[QUEUES].at))
+    }
+
+    /// At most `max` entries of a queue, from its `index`th in this segment on, as bytes of [`ENTRY_BYTES`] each.
+    pub(crate) fn entries(&self, row: &QueueRow, index: u32, max: u32) -> Result<&[u8], Damaged> {
+        let count = row.count.saturating_sub(index).min(max);
+        let at = u64::from(row.entry) + u64::from(index);
+        let section = self.footer.sections[ENTRIES];
+        let bytes = (u64::from(count)) * ENTRY_BYTES as u64;
+        self.pages.bytes(section.at + at * ENTRY_BYTES as u64, bytes).map_err(|at| self.at_fault(at))
+    }
+
+    /// One of them.
+    pub(crate) fn entry(&self, row: &QueueRow, index: u32) -> Result<Option<Entry>, Damaged> {
+        Ok(self.entries(row, index, 1)?.first_chunk().map(|bytes| self.decode_entry(bytes)))
+    }
+
+    /// An entry out of its bytes.
+    pub(crate) fn decode_entry(&self, bytes: &[u8; ENTRY_BYTES]) -> Entry {
+        Entry {
+            physical: self.base() + u64::from(u32_at(bytes, 0)),
+            size: u32_at(bytes, 4),
+            tag_hash: u32_at(bytes, 8).cast_signed(),
+            crc: u32_at(bytes, 12),
+        }
+    }
+
+    /// How many of a queue's records here lie before `physical`.
+    pub(crate) fn entries_before(&self, row: &QueueRow, physical: u64) -> Result<u32, Damaged> {
+        let (mut low, mut high) = (0, row.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let before = self.entry(row, middle)?.is_some_and(|entry| entry.physical < physical);
+            if before { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// The queue (its key) and offset of the record that begins at `physical`.
+    pub(crate) fn place(&self, physical: u64) -> Result<Option<(&[u8], u64)>, Damaged> {
+        let Some(position) = physical.checked_sub(self.base()) else { return Ok(None) };
+        let strides = self.footer.sections[STRIDES];
+        let after = self.partition(strides, 4, |row| u64::from(u32_at(row, 0)) <= position)?;
+        let Some(stride) = after.checked_sub(1) else { return Ok(None) };
+        let places = self.footer.sections[PLACES];
+        let first = stride * STRIDE as u64;
+        let count = places.rows.saturating_sub(first).min(STRIDE as u64);
+        let rows = self.pages.bytes(places.at + first * 4, count * 4).map_err(|at| self.at_fault(at))?;
+        let mut tried = [None; STRIDE];
+        for (at, row) in rows.chunks_exact(4).enumerate() {
+            let number = u32_at(row, 0);
+            if tried[..at].contains(&Some(number)) {
+                continue;
+            }
+            tried[at] = Some(number);
+            let found = self.table(QUEUES).nth(u64::from(number)).map_err(|at| self.at_fault(at))?;
+            let Some(found) = found else { return Err(self.at_fault(places.at)) };
+            let queue = self.queue_row(found)?;
+            let index = self.entries_before(&queue, physical)?;
+            if self.entry(&queue, index)?.is_some_and(|entry| entry.physical == physical) {
+                return Ok(Some((found.key, queue.first + u64::from(index))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the first record stored at or after that time lies.
+    pub(crate) fn first_at_or_after(&self, timestamp_ms: i64) -> Result<Option<u64>, Damaged> {
+        let times = self.footer.sections[TIMES];
+        let at = self.partition(times, TIME_BYTES, |row| u64_at(row, 0).cast_signed() < timestamp_ms)?;
+        Ok(self.time(at)?.map(|(_, physical)| physical))
+    }
+
+    /// When the record at `physical` was stored.
+    pub(crate) fn time_of(&self, physical: u64) -> Result<Option<i64>, Damaged> {
+        let Some(position) = physical.checked_sub(self.base()) else { return Ok(None) };
+        let times = self.footer.sections[TIMES];
+        let after = self.partition(times, TIME_BYTES, |row| u64::from(u32_at(row, 8)) <= position)?;
+        let Some(at) = after.checked_sub(1) else { return Ok(None) };
+        Ok(self.time(at)?.map(|(ms, _)| ms))
+    }
+
+    fn time(&self, number: u64) -> Result<Option<(i64, u64)>, Damaged> {
+        let times = self.footer.sections[TIMES];
+        if number >= times.rows {
+            return Ok(None);
+        }
+        let row = self.pages.bytes(times.at + number * TIME_BYTES as u64, TIME_BYTES as u64);
+        let row = row.map_err(|at| self.at_fault(at))?;
+        Ok(Some((u64_at(row, 0).cast_signed(), self.base() + u64::from(u32_at(row, 8)))))
+    }
+
+    /// Number of rows at the front that pass.
+    fn partition(
+        &self,
+        section: Section,
+        row_bytes: usize,
+        passes: impl Fn(&[u8]) -> bool,
+    ) -> Result<u64, Damaged> {
+        let (mut low, mut high) = (0, section.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.pages.bytes(section.at + middle * row_bytes as u64, row_bytes as u64);
+            let row = row.map_err(|at| self.at_fault(at))?;
+            if passes(row) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// What this segment changed of a fact; the inner `None`: it was deleted.
+    pub(crate) fn change(&self, key: &[u8]) -> Result<Option<Option<&[u8]>>, Damaged> {
+        let found = self.table(CHANGES).find(key).map_err(|at| self.at_fault(at))?;
+        Ok(found.map(|row| row.value))
+    }
+
+    /// A fact of the base.
+    pub(crate) fn base_fact(&self, key: &[u8]) -> Result<Option<&[u8]>, Damaged> {
+        let found = self.table(BASE_FACTS).find(key).map_err(|at| self.at_fault(at))?;
+        Ok(found.and_then(|row| row.value))
+    }
+
+    /// The changes of facts, from a key on.
+    pub(crate) fn changes_from(&self, key: &[u8]) -> Result<Rows<'_>, Damaged> {
+        self.rows_from(CHANGES, key)
+    }
+
+    /// The facts of the base, from a key on.
+    pub(crate) fn base_facts_from(&self, key: &[u8]) -> Result<Rows<'_>, Damaged> {
+        self.rows_from(BASE_FACTS, key)
+    }
+
+    /// The queues that occur here, from a key on: [`QueueEnd`] reads their values.
+    pub(crate) fn queues_from(&self, key: &[u8]) -> Result<Rows<'_>, Damaged> {
+        self.rows_from(QUEUES, key)
+    }
+
+    /// The queues of the base, from a key on: [`QueueEnd`] reads their values.
+    pub(crate) fn base_queues_from(&self, key: &[u8]) -> Result<Rows<'_>, Damaged> {
+        self.rows_from(BASE_QUEUES, key)
+    }
+
+    fn rows_from(&self, number: usize, key: &[u8]) -> Result<Rows<'_>, Damaged> {
+        let next = self.table(number).seek(key).map_err(|at| self.at_fault(at))?;
+        Ok(Rows { sidecar: self, number, next })
+    }
+
+    /// Checks at most `max` bytes from `from` on of what a store without its learnt part cannot do without: queues and
+    /// facts. Returns where to go on; `None` when all was checked.
+    pub(crate) fn check_some(&self, from: u64, max: u64) -> Result<Option<u64>, Damaged> {
+        let needed = [QUEUES, QUEUES + 1, CHANGES, CHANGES + 1].into_iter().chain(BASE_QUEUES..SECTIONS);
+        let mut passed = 0;
+        for number in needed {
+            let section = self.footer.sections[number];
+            if from < passed + section.bytes {
+                let at = from - passed;
+                let len = max.min(section.bytes - at);
+                self.pages.bytes(section.at + at, len).map_err(|at| self.at_fault(at))?;
+                return Ok(Some(from + len));
+            }
+            passed += section.bytes;
+        }
+        Ok(None)
+    }
+
+    /// Checks every page. For a folder at rest.
+    pub(crate) fn check_all(&self) -> Result<(), Damaged> {
+        self.pages.bytes(0, self.footer.pages_bytes).map(|_| ()).map_err(|at| self.at_fault(at))
+    }
+}
+
+impl std::fmt::Debug for Sidecar {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.footer.fmt(formatter)
+    }
+}
+
+/// Rows of a table, one after the other.
+pub(crate) struct Rows<'a> {
+    sidecar: &'a Sidecar,
+    number: usize,
+    next: RowAt,
+}
+
+impl<'a> Rows<'a> {
+    pub fn next(&mut self) -> Result<Option<Row<'a>>, Damaged> {
+        match self.sidecar.table(self.number).row(self.next) {
+            Ok(Some((row, next))) => {
+                self.next = next;
+                Ok(Some(row))
+            }
+            Ok(None) => Ok(None),
+            Err(position) => Err(self.sidecar.at_fault(position)),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Sidecars against a plain model: what a state over sidecars says is what was applied.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::{Builder, Identity, Input, PAGE_BYTES, Seal, Sidecar, SidecarSet};
+use crate::limits::SIDECAR_STEP_ROWS;
+use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::state::{Entry, QueueRef, State};
+
+const SEGMENT: u64 = 1 << 20;
+const IDENTITY: Identity = Identity { store_id: 0x1122_3344_5566_7788, segment_bytes: SEGMENT };
+
+/// One thing that happens to a store.
+#[derive(Debug, Clone)]
+enum Op {
+    Record { queue: u16, gap: u8, ms: u8 },
+    Put { key: u16, len: u8 },
+    Delete { key: u16 },
+    Roll,
+}
+
+/// What must hold: every record by queue, every fact.
+#[derive(Debug, Default)]
+struct Plain {
+    queues: BTreeMap<u16, Vec<(Entry, i64)>>,
+    facts: BTreeMap<Vec<u8>, Vec<u8>>,
+    next: u64,
+    ms: i64,
+    ops: u32,
+}
+
+fn name(queue: u16) -> (String, i32) {
+    (format!("topic-{}", queue / 3), i32::from(queue % 3) - 1)
+}
+
+fn fact_key(key: u16) -> Vec<u8> {
+    format!("fact/{key:05}").into_bytes()
+}
+
+impl Plain {
+    /// Does it to the model and to a state that is at the same place.
+    fn apply(&mut self, op: &Op, states: &mut [&mut State]) {
+        self.ops += 1;
+        self.next += 1;
+        match op {
+            Op::Record { queue, gap, ms } => {
+                self.next += u64::from(*gap);
+                self.ms += i64::from(*ms);
+                let entry =
+                    Entry { physical: self.next, size: 7 + u32::from(*gap), tag_hash: -3, crc: self.ops };
+                for state in states {
+                    let (topic, queue_id) = name(*queue);
+                    let queue = state.queues.find_or_add(&topic, queue_id);
+                    state.apply_record(queue, entry, self.ms);
+                }
+                self.queues.entry(*queue).or_default().push((entry, self.ms));
+                self.next += 8;
+            }
+            Op::Put { key, len } => {
+                let (key, value) = (fact_key(*key), vec![self.ops as u8; usize::from(*len)]);
+                states.iter_mut().for_each(|state| state.apply_fact(self.next, &key, Some(&value)));
+                self.facts.insert(key, value);
+            }
+            Op::Delete { key } => {
+                let key = fact_key(*key);
+                states.iter_mut().for_each(|state| state.apply_fact(self.next, &key, None));
+                self.facts.remove(&key);
+            }
+            Op::Roll => {
+                let seal = Seal { position: self.next, epoch: 3, crc: self.ops, store_timestamp_ms: self.ms };
+                states.iter_mut().for_each(|state| state.apply_seal(seal));
+                self.next = (self.next / SEGMENT + 1) * SEGMENT;
+            }
+        }
+    }
+
+    fn check(&self, state: &State) {
+        let mut facts = BTreeMap::new();
+        state.visit_facts_with_prefix(b"fact/", |key, value| {
+            facts.insert(key.to_vec(), value.to_vec());
+        });
+        assert_eq!(facts, self.facts);
+        assert_eq!(state.live_facts(), self.facts.len() as u64);
+        assert_eq!(state.records(), self.queues.values().map(|records| records.len() as u64).sum::<u64>());
+        for (key, value) in &self.facts {
+            assert_eq!(state.fact(key), Some(&value[..]));
+        }
+        for (queue, records) in &self.queues {
+            let (topic, queue_id) = name(*queue);
+            let queue = state.queues.at(state.queues.find(&topic, queue_id).expect("it has records"));
+            assert_eq!(queue.end().0, records.len() as u64);
+            for (offset, (entry, ms)) in records.iter().enumerate() {
+                let offset = QueueOffset(offset as u64);
+                assert_eq!(state.entry(queue, offset), Some(*entry));
+                assert_eq!(state.time_of(entry.physical), Some(*ms));
+                let (found, at) = state.place(PhysicalOffset(entry.physical)).expect("it is there");
+                assert_eq!((found.name(), at), (queue.name(), offset));
+                assert!(state.place(PhysicalOffset(entry.physical + 1)).is_none());
+                let first = records.partition_point(|(_, other)| other < ms);
+                assert_eq!(
+                    state.stored_at_or_after(queue, *ms, queue.end()),
+                    QueueOffset(first as u64),
+                    "stored at {ms}"
+                );
+            }
+            assert_eq!(state.entry(queue, queue.end()), None);
+            assert_eq!(state.stored_at_or_after(queue, self.ms + 1, queue.end()), queue.end());
+        }
+        assert_eq!(state.damaged(), None);
+    }
+}
+
+fn build(state: &State) -> Vec<u8> {
+    let (learnt, seal) = state.sealed().expect("a segment has ended");
+    let mut builder = Builder::new(IDENTITY, seal, learnt, state.sidecars());
+    let mut bytes = Vec::new();
+    for steps in 0.. {
+        let done = builder.step(Input { learnt, queues: &state.queues }).expect("nothing is damaged");
+        while let Some(more) = builder.take(PAGE_BYTES) {
+            bytes.extend(more);
+        }
+        if done {
+            return bytes;
+        }
+        assert!(steps < 10_000, "it ends");
+    }
+    unreachable!("it returns when it is done");
+}
+
+/// Gives the oldest sealed segment its sidecar. Returns its bytes.
+fn seal(state: &mut State) -> Vec<u8> {
+    let bytes = build(state);
+    let sidecar = Sidecar::decode(Box::new(bytes.clone())).expect("it is whole");
+    sidecar.check_all().expect("it is whole");
+    state.add_sidecar(Rc::new(sidecar));
+    while state.drop_some(7) {}
+    bytes
+}
+
+fn over(sidecars: SidecarSet) -> State {
+    let mut state = State::over(sidecars, SEGMENT);
+    let mut after = None;
+    loop {
+        after = state.load_some(after.as_deref(), 5).expect("nothing is damaged");
+        if after.is_none() {
+            break;
+        }
+    }
+    state.load_minimums();
+    state
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        8 => (0..9u16, 0..200u8, 0..3u8).prop_map(|(queue, gap, ms)| Op::Record { queue, gap, ms }),
+        4 => (0..40u16, 0..20u8).prop_map(|(key, len)| Op::Put { key, len }),
+        2 => (0..40u16).prop_map(|key| Op::Delete { key }),
+        2 => Just(Op::Roll),
+    ];
+    prop::collection::vec(op, 1..120)
+}
+
+proptest! {
+    #[test]
+    fn a_state_over_sidecars_is_what_was_applied(ops in ops()) {
+        let mut plain = Plain::default();
+        let mut state = State::over(SidecarSet::default(), SEGMENT);
+        // The same, from the newest sidecar on: what a restart sees.
+        let mut restarted = State::over(SidecarSet::default(), SEGMENT);
+        for op in &ops {
+            plain.apply(op, &mut [&mut state, &mut restarted]);
+            if matches!(op, Op::Roll) {
+                prop_assert_eq!(seal(&mut state), build(&restarted), "the same input gives the same bytes");
+                restarted = over(state.sidecars().clone());
+            }
+        }
+        plain.check(&state);
+        plain.check(&restarted);
+    }
+}
+
+#[test]
+fn many_queues_and_facts_take_many_steps_and_give_the_same() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let count = SIDECAR_STEP_ROWS as u16 * 2 + 5;
+    for round in 0..4u16 {
+        for n in 0..count {
+            // Not in the order of their names.
+            let queue = (n * 7 + round) % (count + 9);
+            plain.apply(&Op::Record { queue, gap: 1, ms: 1 }, &mut [&mut state]);
+            if n % 3 == round % 3 {
+                plain.apply(&Op::Put { key: n, len: 9 }, &mut [&mut state]);
+            } else if n % 5 == 0 {
+                plain.apply(&Op::Delete { key: n }, &mut [&mut state]);
+            }
+        }
+        plain.apply(&Op::Roll, &mut [&mut state]);
+        seal(&mut state);
+    }
+    plain.check(&state);
+    plain.check(&over(state.sidecars().clone()));
+}
+
+#[test]
+fn a_base_is_written_when_changes_outgrow_half_of_it_or_it_is_old() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    for key in 0..2000 {
+        plain.apply(&Op::Put { key, len: 50 }, &mut [&mut state]);
+    }
+    let mut based = String::new();
+    for segment in 0..40u16 {
+        // From the 20th on much changes.
+        for key in 0..if segment < 20 { 3 } else { 400 } {
+            plain.apply(&Op::Put { key, len: 50 }, &mut [&mut state]);
+        }
+        plain.apply(&Op::Roll, &mut [&mut state]);
+        seal(&mut state);
+        let last = state.sidecars().last().expect("it was added just now");
+        based.push(if last.has_base() { 'B' } else { '.' });
+    }
+    assert_eq!(based, "B...............B.....B..B..B..B..B..B..");
+    plain.check(&over(state.sidecars().clone()));
+}
+
+#[test]
+fn the_drawn_sidecar_is_the_written_one() {
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let queue = state.queues.find_or_add("t", 1);
+    assert_eq!(queue, QueueRef(0));
+    state.apply_record(
+        queue,
+        Entry { physical: 4224, size: 91, tag_hash: 65, crc: 0xfeed_f00d },
+        1_700_000_000_000,
+    );
+    state.apply_fact(4400, b"k", Some(b"v"));
+    let seal = Seal { position: 8192, epoch: 1, crc: 0xdead_beef, store_timestamp_ms: 1_700_000_000_000 };
+    state.apply_seal(seal);
+    let bytes = build(&state);
+    assert_eq!(bytes.len(), PAGE_BYTES + 4096);
+    let footer = bytes.len() - 512;
+    let mut lines = 0;
+    for line in include_str!("mod.rs").lines() {
+        let Some((at, hex)) = line.strip_prefix("//! ").and_then(|line| line.split_at_checked(4)) else {
+            continue;
+        };
+        let Some(hex) = hex.strip_prefix("  ") else { continue };
+        let at = match at.strip_prefix('f') {
+            Some(in_footer) => usize::from_str_radix(in_footer, 16).map(|at| at + footer),
+            None => usize::from_str_radix(at, 16),
+        };
+        let Ok(at) = at else { continue };
+        let drawn: Vec<u8> =
+            hex.split_whitespace().map_while(|byte| u8::from_str_radix(byte, 16).ok()).take(16).collect();
+        assert_eq!(bytes[at..at + drawn.len()], drawn, "at {at:04x}");
+        lines += 1;
+    }
+    assert_eq!(lines, 16);
+    assert!(bytes[0x90..PAGE_BYTES].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    for n in 0..200u16 {
+        plain.apply(&Op::Record { queue: n % 7, gap: 1, ms: 1 }, &mut [&mut state]);
+        plain.apply(&Op::Put { key: n, len: 9 }, &mut [&mut state]);
+    }
+    plain.apply(&Op::Roll, &mut [&mut state]);
+    let bytes = build(&state);
+    let pages = bytes.len() - 4096;
+    for bit in (0..pages * 8).step_by(97).chain((bytes.len() - 512) * 8..bytes.len() * 8) {
+        let mut bad = bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let found = Sidecar::decode(Box::new(bad)).map_or(true, |sidecar| sidecar.check_all().is_err());
+        assert!(found, "bit {bit}");
+    }
+    for len in [0, 1, 511, 512, 4095, 4096, bytes.len() - 4096, bytes.len() - 512, bytes.len() - 1] {
+        assert!(Sidecar::decode(Box::new(bytes[..len].to_vec())).is_err(), "{len} bytes");
+    }
+}

@@ -1,0 +1,134 @@
+//! Checks the sidecars of a store that is not open against its segments: `ringmq log verify`.
+//!
+//! Every page, and that every record and every change of a fact in the segment is found in the sidecar as the segment
+//! has it. A sidecar that is missing is no finding: the next start makes it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::{Damaged, Sidecar};
+use crate::log::dump::Source;
+use crate::log::frame::{Frame, FrameKind, HEADER_BYTES, Header, ItemKind, split_fact};
+use crate::log::segment;
+use crate::log::verify::Finding;
+
+/// Checks the sidecars among these files, each opened by `open`.
+pub fn verify_names<'a>(
+    names: &[String],
+    mut open: impl FnMut(&str) -> io::Result<Box<dyn Source + 'a>>,
+) -> io::Result<(u64, Vec<Finding>)> {
+    let mut findings = Vec::new();
+    let mut sidecars = 0;
+    for name in names {
+        let Some(base) = super::base_of(name) else { continue };
+        sidecars += 1;
+        let mut bytes = Vec::new();
+        open(name)?.read_to_end(&mut bytes)?;
+        let mut find = |position, what: String| {
+            findings.push(Finding {
+                file: name.clone(),
+                position,
+                what: what + "; the next start makes it again",
+            });
+        };
+        let sidecar = match Sidecar::decode(Box::new(bytes)) {
+            Ok(sidecar) if sidecar.base() == base => sidecar,
+            Ok(sidecar) => {
+                find(0, format!("it is the sidecar of segment {}", sidecar.base()));
+                continue;
+            }
+            Err(fault) => {
+                find(0, fault.to_string());
+                continue;
+            }
+        };
+        let segment = segment::file_name(base);
+        if !names.contains(&segment) {
+            find(0, format!("{segment} is missing"));
+            continue;
+        }
+        match compare(&sidecar, open(&segment)?)? {
+            Ok(None) => {}
+            Ok(Some(what)) => find(0, what),
+            Err(damaged) => find(damaged.position, "a page fails its checksum".into()),
+        }
+    }
+    Ok((sidecars, findings))
+}
+
+/// What differs between a sidecar and its segment. Damage of the segment is not looked for here.
+fn compare(
+    sidecar: &Sidecar,
+    mut segment: Box<dyn Source + '_>,
+) -> io::Result<Result<Option<String>, Damaged>> {
+    if let Err(damaged) = sidecar.check_all() {
+        return Ok(Err(damaged));
+    }
+    let mut position = 0;
+    let mut facts: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    let mut bytes = Vec::new();
+    loop {
+        bytes.resize(HEADER_BYTES, 0);
+        if !read_at(&mut segment, position, &mut bytes)? {
+            return Ok(Ok(Some("its segment does not end with the frame that it names".into())));
+        }
+        let Ok(header) = Header::decode(&bytes) else { return Ok(Ok(None)) };
+        bytes.resize(header.frame_bytes(), 0);
+        let whole = read_at(&mut segment, position, &mut bytes)?;
+        let Ok(frame) = Frame::decode(&bytes) else { return Ok(Ok(None)) };
+        for (item, physical, bytes) in frame.items() {
+            match item.kind {
+                ItemKind::Record => match record(sidecar, physical, item.len, item.crc, item.tag_hash) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Ok(Some(format!("it does not have the record at {physical}")))),
+                    Err(damaged) => return Ok(Err(damaged)),
+                },
+                ItemKind::FactPut => {
+                    if let Some((key, value)) = split_fact(bytes) {
+                        facts.insert(key.to_vec(), Some(value.to_vec()));
+                    }
+                }
+                ItemKind::FactDelete => {
+                    facts.insert(bytes.to_vec(), None);
+                }
+            }
+        }
+        if header.kind == FrameKind::Seal || !whole {
+            let seal = sidecar.seal();
+            if (seal.position, seal.epoch, seal.crc) != (header.position, header.epoch, header.crc) {
+                return Ok(Ok(Some("its segment does not end with the frame that it names".into())));
+            }
+            break;
+        }
+        position += header.frame_bytes() as u64;
+    }
+    for (key, value) in &facts {
+        match sidecar.change(key) {
+            Ok(found) if found == Some(value.as_deref()) => {}
+            Ok(_) => return Ok(Ok(Some("a change of a fact is not what the segment says".into()))),
+            Err(damaged) => return Ok(Err(damaged)),
+        }
+    }
+    Ok(Ok(None))
+}
+
+fn record(sidecar: &Sidecar, physical: u64, len: u32, crc: u32, tag_hash: i32) -> Result<bool, Damaged> {
+    let Some((key, offset)) = sidecar.place(physical)? else { return Ok(false) };
+    let Some(row) = sidecar.queue(key)? else { return Ok(false) };
+    let Some(index) = offset.checked_sub(row.first).and_then(|index| u32::try_from(index).ok()) else {
+        return Ok(false);
+    };
+    let entry = sidecar.entry(&row, index)?;
+    Ok(entry.is_some_and(|entry| {
+        (entry.physical, entry.size, entry.crc, entry.tag_hash) == (physical, len, crc, tag_hash)
+    }))
+}
+
+/// Fills the buffer from there; false at the end of the file.
+fn read_at(source: &mut Box<dyn Source + '_>, position: u64, bytes: &mut [u8]) -> io::Result<bool> {
+    source.seek(SeekFrom::Start(position))?;
+    match source.read_exact(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
+}

@@ -1,0 +1,133 @@
+//! Where records are, by queue offset, by place and by time: in memory or in a sidecar. Pure.
+//!
+//! What lies in a sidecar that turns out to be damaged is not found; the sidecar remembers that it is, and is made
+//! again.
+
+use super::State;
+use super::queues::{Entry, Queue};
+use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::sidecar::{Damaged, ENTRY_BYTES, NO_SEGMENT, Sidecar, queue_key, queue_of_key};
+
+/// Entries of a queue, one after the other.
+pub(crate) enum Run<'a> {
+    /// In memory.
+    Held(&'a [Entry]),
+    /// In a sidecar.
+    Sealed(&'a Sidecar, &'a [u8]),
+}
+
+/// Entries of a sidecar that are looked at together: their pages are checked.
+const RUN_MAX: u32 = 1024;
+
+impl Run<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Run::Held(entries) => entries.len(),
+            Run::Sealed(_, bytes) => bytes.len() / ENTRY_BYTES,
+        }
+    }
+
+    /// An entry that is there.
+    pub fn at(&self, index: usize) -> Entry {
+        match self {
+            Run::Held(entries) => entries[index],
+            Run::Sealed(sidecar, bytes) => {
+                let bytes = bytes[index * ENTRY_BYTES..].first_chunk().expect("an index below `len`");
+                sidecar.decode_entry(bytes)
+            }
+        }
+    }
+}
+
+impl State {
+    /// Entries of a queue from an offset on; none where there is none, or where the sidecar is damaged.
+    pub fn run<'a>(&'a self, queue: &'a Queue, offset: QueueOffset) -> Run<'a> {
+        let held = queue.held_run(offset.0);
+        if !held.is_empty() || offset.0 >= queue.held_from() || offset < queue.min() {
+            return Run::Held(if offset < queue.min() { &[] } else { held });
+        }
+        self.sealed_run(queue, offset.0).unwrap_or_else(|damaged| {
+            tracing::warn!(%damaged, "a read waits until it is made again");
+            Run::Held(&[])
+        })
+    }
+
+    fn sealed_run(&self, queue: &Queue, offset: u64) -> Result<Run<'_>, Damaged> {
+        let (topic, queue_id) = queue.name();
+        let key = queue_key(topic, queue_id);
+        let found = self.sidecars.find(&key, offset, queue.reader_at.get(), queue.last_sealed)?;
+        let Some((sidecar, row)) = found else { return Ok(Run::Held(&[])) };
+        queue.reader_at.set(sidecar.base());
+        let index = u32::try_from(offset - row.first).expect("it is below the row's count");
+        Ok(Run::Sealed(sidecar, sidecar.entries(&row, index, RUN_MAX)?))
+    }
+
+    /// The entry of an offset that is there.
+    pub fn entry(&self, queue: &Queue, offset: QueueOffset) -> Option<Entry> {
+        let run = self.run(queue, offset);
+        (run.len() > 0).then(|| run.at(0))
+    }
+
+    /// First offset of a queue that is still there: neither forgotten nor retired.
+    pub fn first_kept(&self, queue: &Queue) -> QueueOffset {
+        let nothing_retired = self.sidecars.first().is_none_or(|first| first.base() == 0);
+        if nothing_retired || queue.min().0 >= queue.held_from() {
+            return queue.min();
+        }
+        let (topic, queue_id) = queue.name();
+        let first = self.sidecars.first_kept(&queue_key(topic, queue_id), queue.last_sealed);
+        QueueOffset(first.ok().flatten().unwrap_or(queue.held_from())).max(queue.min())
+    }
+
+    /// The queue and offset of the record that begins at `physical`, if it is still there.
+    pub fn place(&self, physical: PhysicalOffset) -> Option<(&Queue, QueueOffset)> {
+        let base = physical.0 - physical.0 % self.segment_bytes;
+        if let Some(sidecar) = self.sidecars.at(base) {
+            let (key, offset) = sidecar.place(physical.0).ok().flatten()?;
+            let (topic, queue_id) = queue_of_key(key)?;
+            return Some((self.queues.at(self.queues.find(topic, queue_id)?), QueueOffset(offset)));
+        }
+        let learnt = self.learnt(base)?;
+        for occurrence in learnt.places.candidates(physical.0) {
+            let queue = self.queues.at(learnt.queues.get(occurrence as usize)?.queue);
+            let offset = queue.held_before(physical.0);
+            if queue.held(offset).is_some_and(|entry| entry.physical == physical.0) {
+                return Some((queue, QueueOffset(offset)));
+            }
+        }
+        None
+    }
+
+    /// First offset below `end` of a queue's records that lie at or after the first one stored at or after a time; else
+    /// `end`.
+    pub fn stored_at_or_after(&self, queue: &Queue, timestamp_ms: i64, end: QueueOffset) -> QueueOffset {
+        let in_sidecars = self.sidecars.first_stored_at_or_after(timestamp_ms).ok().flatten();
+        let in_memory = || self.learnt.iter().find_map(|learnt| learnt.times.first_at_or_after(timestamp_ms));
+        let Some(physical) = in_sidecars.or_else(in_memory) else { return end };
+        let (topic, queue_id) = queue.name();
+        let key = queue_key(topic, queue_id);
+        let sealed = self.sidecars.first_record_at_or_after(&key, physical, queue.last_sealed).ok().flatten();
+        let first = sealed.unwrap_or_else(|| queue.held_before(physical));
+        QueueOffset(first).max(self.first_kept(queue)).min(end)
+    }
+
+    /// When the record at `physical` was stored.
+    pub fn time_of(&self, physical: u64) -> Option<i64> {
+        let base = physical - physical % self.segment_bytes;
+        match self.sidecars.at(base) {
+            Some(sidecar) => sidecar.time_of(physical).ok().flatten(),
+            None => self.learnt(base)?.times.of(physical),
+        }
+    }
+
+    /// A sidecar in which damage was found.
+    pub fn damaged(&self) -> Option<u64> {
+        self.sidecars.iter().find(|sidecar| sidecar.damaged().is_some()).map(|sidecar| sidecar.base())
+    }
+
+    /// The segment before which nothing is kept.
+    pub fn first_base(&self) -> u64 {
+        let learnt = self.learnt.front().map_or(NO_SEGMENT, |learnt| learnt.base);
+        self.sidecars.first().map_or(learnt, |first| first.base())
+    }
+}
