@@ -1,4 +1,4 @@
-//! Seeded mutations of log frames: whatever the bytes, reading them does not panic, and what is read is what is there.
+//! Seeded mutations of log frames and sidecars: whatever the bytes, reading them does not panic, and what is read is what is there.
 
 use ringmq_engine::env::Random;
 
@@ -31,5 +31,25 @@ fn no_bytes_make_reading_a_log_panic() {
     seeds.iter().for_each(|seed| checks::log_frame(seed));
     for seed in 0..MUTATIONS {
         checks::log_frame(&mutated(&Random::new(seed), &seeds));
+    }
+}
+
+#[test]
+fn no_bytes_make_reading_a_sidecar_panic() {
+    let seeds = checks::sidecar_seeds();
+    assert!(!seeds.is_empty());
+    seeds.iter().for_each(|seed| checks::sidecar(seed));
+    for seed in 0..MUTATIONS / 4 {
+        let chance = Random::new(seed);
+        let mut bytes = seeds[chance.index(seeds.len())].clone();
+        // The footer's numbers and the heads of rows are where lengths are.
+        for _ in 0..1 + chance.index(4) {
+            let at = match chance.index(3) {
+                0 => bytes.len() - 1 - chance.index(512),
+                _ => chance.index(bytes.len()),
+            };
+            bytes[at] = [0, 0xff, chance.next() as u8][chance.index(3)];
+        }
+        checks::sidecar(&bytes);
     }
 }

@@ -1,12 +1,21 @@
-//! What must hold for any bytes at all that are read as log. Two drivers: seeded mutations in the ordinary tests
+//! What must hold for any bytes at all that are read as log or sidecar. Two drivers: seeded mutations in the ordinary tests
 //! (`any_bytes.rs`), and libFuzzer (`tools/fuzz`). A check fails by panicking.
 
 use std::io::Cursor;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
+use ringmq_engine::env::Signal;
+use ringmq_engine::env::sim::Sim;
 use ringmq_engine::log::dump;
 use ringmq_engine::log::frame::{
     Frame, FrameKind, HEADER_BYTES, Header, ITEM_BYTES, Item, ItemKind, encode_around_payload, frame_bytes,
 };
+use ringmq_engine::sidecar::dump::dump_bytes;
+use ringmq_engine::store::StoreOptions;
+use ringmq_engine::{Batch, Store};
+use ringmq_wire::record::Draft;
 
 /// A log frame: as it is, and with its checksums put right, so that what lies behind them is reached too.
 pub fn log_frame(input: &[u8]) {
@@ -48,6 +57,83 @@ fn with_right_checksums(input: &[u8]) -> Option<Vec<u8>> {
     hasher.update(mended.get(directory_at..directory_end)?);
     mended[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&hasher.finalize().to_be_bytes());
     Some(mended)
+}
+
+/// A sidecar: as it is, and as the pages and the footer of one whose checksums are right.
+pub fn sidecar(input: &[u8]) {
+    print(input.to_vec());
+    print(with_right_pages(input));
+}
+
+fn print(bytes: Vec<u8>) {
+    dump_bytes(Box::new(bytes), &mut std::io::sink()).expect("a sink takes everything");
+}
+
+const FOOTER_BYTES: usize = 512;
+const PAGE_BYTES: usize = 16 * 1024;
+
+/// The last 512 bytes become the footer, what is before them the pages.
+fn with_right_pages(input: &[u8]) -> Vec<u8> {
+    let (pages, end) = input.split_at(input.len().saturating_sub(FOOTER_BYTES));
+    let mut bytes = pages.to_vec();
+    bytes.resize(pages.len().next_multiple_of(PAGE_BYTES), 0);
+    let pages_bytes = bytes.len() as u64;
+    let sums: Vec<u8> =
+        bytes.chunks(PAGE_BYTES).flat_map(|page| crc32fast::hash(page).to_be_bytes()).collect();
+    bytes.extend_from_slice(&sums);
+    let mut footer = [0; FOOTER_BYTES];
+    footer[..end.len()].copy_from_slice(end);
+    footer[..8].copy_from_slice(b"RMQS\x00\x01\x00\x00");
+    footer[52..56].copy_from_slice(&crc32fast::hash(&sums).to_be_bytes());
+    footer[104..112].copy_from_slice(&pages_bytes.to_be_bytes());
+    let crc = crc32fast::hash(&footer[..FOOTER_BYTES - 4]);
+    footer[FOOTER_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
+    bytes.extend_from_slice(&footer);
+    bytes
+}
+
+/// The pages and footer of a real sidecar, without what is between them.
+pub fn sidecar_seeds() -> Vec<Vec<u8>> {
+    let folder = Path::new("/seeds");
+    let sim = Sim::new(1);
+    let options = StoreOptions { segment_bytes: 32 * 1024, ..StoreOptions::default() };
+    let opening = Store::open(sim.env(), folder, options, Rc::new(Signal::new()));
+    let (store, _) = sim.run_until(opening).expect("it opens in time").expect("it opens");
+    let host = "10.0.0.1:5000".parse().expect("an address");
+    for number in 0..60_i64 {
+        let mut batch = Batch::default();
+        let draft = Draft {
+            topic: ["orders", "bills"][number as usize % 2],
+            queue_id: number as i32 % 3,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: 5,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &[7; 900],
+            properties: b"",
+        };
+        let queue = store.queue(draft.topic, draft.queue_id);
+        batch.record(queue, 65, &draft).expect("a record");
+        batch.put(&[b'k', number as u8 % 20], &number.to_be_bytes());
+        if number % 7 == 3 {
+            batch.delete(&[b'k', number as u8 % 5]);
+        }
+        store.append(&mut batch).expect("there is room");
+        sim.run_for(Duration::from_millis(20));
+    }
+    sim.run_until(store.sealed()).expect("in time");
+    let names = sim.disk().list(folder).expect("the folder is there");
+    let sidecars = names.iter().filter(|name| name.ends_with(".side"));
+    sidecars
+        .map(|name| {
+            let bytes = sim.disk().bytes(&folder.join(name)).expect("it is there");
+            let used = bytes.iter().take(PAGE_BYTES).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            [&bytes[..used], &bytes[bytes.len() - FOOTER_BYTES..]].concat()
+        })
+        .collect()
 }
 
 /// Frames of every kind, to start from.

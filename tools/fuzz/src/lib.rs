@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[path = "../../../net/wire/tests/checks/mod.rs"]
 pub mod checks;
 
-/// The same for bytes read as log.
+/// The same for bytes read as log or sidecar.
 #[path = "../../../engine/tests/checks/mod.rs"]
 pub mod log_checks;
 

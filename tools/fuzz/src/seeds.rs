@@ -31,11 +31,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             written += 1;
         }
     }
-    let folder = corpus.join("log_frame");
-    fs::create_dir_all(&folder)?;
-    for (index, frame) in ringmq_fuzz::log_checks::seeds().into_iter().enumerate() {
-        fs::write(folder.join(index.to_string()), frame)?;
-        written += 1;
+    let (frames, sidecars) = (ringmq_fuzz::log_checks::seeds(), ringmq_fuzz::log_checks::sidecar_seeds());
+    for (target, seeds) in [("log_frame", frames), ("sidecar", sidecars)] {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        for (index, seed) in seeds.into_iter().enumerate() {
+            fs::write(folder.join(index.to_string()), seed)?;
+            written += 1;
+        }
     }
     println!("{written} seeds");
     Ok(())
