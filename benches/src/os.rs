@@ -119,6 +119,16 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Drops what the page cache holds of a file, as far as it is written.
+pub fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: the call takes a descriptor that is open and no pointer.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Clock ticks per second, the unit of times in `/proc`.
 pub fn ticks_per_second() -> u64 {
     // SAFETY: takes no pointers.

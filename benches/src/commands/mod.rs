@@ -7,6 +7,7 @@
 //! | `idle` | what nothing costs, and what 15,000 connections that do nothing cost |
 //! | `stall` | whether any of many short runs hangs, and how long the longest silence is |
 //! | `roll` | what going on to the next segment adds to a send |
+//! | `restart` | how soon a killed server with a full log serves again, what it reads, memory and files of many queues |
 //! | `ready` | how soon an empty folder serves, and how large the program is |
 //! | `compare` | the ratio to Apache's broker, rounds taken in turn |
 //! | `micro` | nanoseconds of single steps: headers, records |
@@ -18,6 +19,7 @@ mod idle;
 mod micro;
 mod pull;
 mod ready;
+mod restart;
 mod roll;
 mod send;
 mod shape;
@@ -56,6 +58,8 @@ enum Command {
     Ready(ready::Ready),
     /// What going on to the next segment adds to a send.
     Roll(roll::Roll),
+    /// From `kill -9` to ready, with much in the log.
+    Restart(restart::Restart),
     /// Sends to RingMQ and to Apache's broker in turn.
     Compare(compare::Compare),
     /// Nanoseconds of single steps.
@@ -99,6 +103,7 @@ impl Bench {
             Command::Stall(stall) => stall.run(),
             Command::Ready(ready) => ready.run(),
             Command::Roll(roll) => roll.run(),
+            Command::Restart(restart) => restart.run(),
             Command::Compare(compare) => compare.run(),
             Command::Micro(micro) => micro.run(),
         };

@@ -102,9 +102,20 @@ impl Set {
         if self.stage.apache.is_some() { self.start_apache() } else { self.start_ringmq(shards) }
     }
 
+    /// The path of a folder that is not there yet.
+    pub fn new_folder(&mut self, name: &str) -> PathBuf {
+        self.fresh(name)
+    }
+
     /// Starts RingMQ in a fresh folder.
     pub fn start_ringmq(&mut self, shards: u16) -> Result<Server, CommandError> {
         let folder = self.fresh("ringmq");
+        self.start_ringmq_in(&folder, shards)
+    }
+
+    /// Starts RingMQ in that folder, whatever is in it.
+    pub fn start_ringmq_in(&mut self, folder: &Path, shards: u16) -> Result<Server, CommandError> {
+        let folder = folder.to_owned();
         let cores = if shards == 1 { vec![self.server_core()] } else { self.cores.clone() };
         let launch = ringmq::launch(&self.stage.server, folder, shards, cores, &self.stage.settings);
         self.launch(launch.map_err(failed_to("find free ports"))?)

@@ -15,6 +15,7 @@
 //! Not here: starting servers (`process`), what a good result is (`report::bar`).
 
 pub mod density;
+pub mod fill;
 pub mod generator;
 pub mod idle;
 pub mod ledger;

@@ -146,6 +146,17 @@ impl Server {
         os::signal(self.pid(), libc::SIGCONT)
     }
 
+    /// Bytes that it had to read from a disk so far.
+    pub fn read_bytes(&self) -> io::Result<u64> {
+        usage::read_bytes(self.pid())
+    }
+
+    /// Kills it with SIGKILL; its folder stays.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
     /// Ends it with SIGTERM, removes its folder, and returns what it said about itself at the end.
     pub fn stop(mut self) -> LastWords {
         self.end();

@@ -31,6 +31,14 @@ impl Usage {
     }
 }
 
+/// Bytes that a process had to read from a disk.
+pub fn read_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("read_bytes:"));
+    line.and_then(|bytes| bytes.trim().parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/io is not readable")))
+}
+
 fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
     // The second field is the command in parentheses and may contain anything, even parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
