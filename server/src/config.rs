@@ -87,6 +87,10 @@ settings! {
         namesrv: HostPorts = HostPorts::default();
         /// Shards, one pinned thread each. "auto": one per online core.
         shards: Auto<usize> = Auto::Auto;
+        /// A shard with few sends in hand looks again and again, instead of sleeping, for a disk and for
+        /// clients that answer within this time. It makes lone senders faster and costs CPU while they
+        /// send: at most twice this per send. An idle shard sleeps. "0us": never.
+        spin: Duration = Duration::from_micros(200);
         /// Cluster that the brokers belong to.
         cluster: String = "DefaultCluster".to_owned();
         /// Name of the node; its brokers are called name-0, name-1, ... "auto": the host name.
@@ -258,7 +262,7 @@ pub fn commented_defaults() -> String {
     let mut text = String::from(
         "# RingMQ. Every line shows a default; change what you need and delete the rest.\n\
          #\n\
-         # Sizes take B, KiB, MiB, GiB; times take ms, s, m, h, d.\n\
+         # Sizes take B, KiB, MiB, GiB; times take us, ms, s, m, h, d.\n\
          # Each key can also be set as RINGMQ_<SECTION>_<KEY>, or with --set section.key=value.\n\
          # A flag beats the environment, which beats this file.\n",
     );

@@ -26,6 +26,9 @@ use ringmq_wire::record::Records;
 
 use super::producer::{QUEUES, TOPIC, number_of};
 
+/// As by default (`server.spin`).
+const SPIN: Duration = Duration::from_micros(200);
+
 /// Where every simulated broker listens.
 pub fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 10911))
@@ -175,7 +178,8 @@ async fn serve(
         Err(error) => return not_started("open the broker", error.to_string()),
     };
     open.replace(Some(store.clone()));
-    match Shard::new(env, network, store, broker, registration, stop, wake).run().await {
+    let shard = Shard::new(env, network, store, broker, registration, stop, wake);
+    match shard.spinning(SPIN).run().await {
         Ended::Stopped => End::Stopped,
         Ended::Poisoned(_) => End::Poisoned,
     }

@@ -90,6 +90,9 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn random(&self) -> u64;
     /// Returns after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// A step of spinning: returns as soon as may be, after others had a chance to run and what has completed was
+    /// noticed.
+    fn spin_step(&self) -> impl Future<Output = ()>;
     /// Says whether this shard has work in hand, for a runtime that must be kept awake while it has.
     fn set_busy(&self, _busy: bool) {}
     /// Starts a task on this shard. Its owner learns of its end through state they share.

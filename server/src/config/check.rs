@@ -1,6 +1,7 @@
 //! Rules that a single value cannot show: what must hold between settings, and bounds of numbers.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ringmq_conn::limits::CONNECTIONS_MAX;
 use ringmq_engine::limits::{RESERVE_PART_MAX, SEGMENT_BYTES_MAX};
@@ -11,6 +12,8 @@ use crate::broker::limits::BODY_BYTES_MAX;
 
 /// Most shards of a node; more than any machine has cores.
 pub const SHARDS_MAX: usize = 1024;
+/// Waits longer than this are not made much shorter by spinning.
+const SPIN_MAX: Duration = Duration::from_millis(5);
 /// Room for two of the largest messages, with their properties.
 const LARGEST_MESSAGES: u64 = 2 * (BODY_BYTES_MAX as u64).next_power_of_two();
 
@@ -46,6 +49,10 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
     }
     if settings.shards() == 0 || settings.shards() > SHARDS_MAX {
         return fail("server.shards", format!("is {}; write 1 to {SHARDS_MAX}, or auto", settings.shards()));
+    }
+    if server.spin > SPIN_MAX {
+        let us = |time: Duration| time.as_micros();
+        return fail("server.spin", format!("is {}us; write 0us to {}us", us(server.spin), us(SPIN_MAX)));
     }
     check_ports(settings)?;
     for (key, name) in [("server.cluster", server.cluster.as_str()), ("server.name", settings.name())] {
@@ -189,6 +196,7 @@ mod tests {
             (&[("server.host", "localhost")], "server.host is localhost, not an IP address"),
             (&[("server.host", "0.0.0.0")], "server.host is 0.0.0.0, reachable from outside"),
             (&[("server.shards", "0")], "server.shards is 0"),
+            (&[("server.spin", "6ms")], "server.spin is 6000us; write 0us to 5000us"),
             (&[("server.port", "2")], "server.port is 2"),
             (
                 &[("server.port", "65530"), ("server.shards", "2")],

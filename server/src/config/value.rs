@@ -57,30 +57,36 @@ impl Setting for ByteSize {
     }
 }
 
+/// Units of time in microseconds, the largest first.
+const TIME_UNITS: [(&str, u64); 6] = [
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+];
+
 impl Setting for Duration {
-    const EXPECTED: &'static str = "a time with its unit, such as 30s (ms, s, m, h or d)";
+    const EXPECTED: &'static str = "a time with its unit, such as 30s (us, ms, s, m, h or d)";
 
     fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = number_and_unit(text)?;
-        let millis = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "" => return Err("the unit is missing".to_owned()),
-            other => return Err(format!("{other} is not a unit of time")),
-        };
-        number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "it is too long".to_owned())
+        if unit.is_empty() {
+            return Err("the unit is missing".to_owned());
+        }
+        let micros = TIME_UNITS.into_iter().find(|(name, _)| *name == unit);
+        let (_, micros) = micros.ok_or_else(|| format!("{unit} is not a unit of time"))?;
+        number.checked_mul(micros).map(Duration::from_micros).ok_or_else(|| "it is too long".to_owned())
     }
 
     fn toml(&self) -> String {
-        let millis = self.as_millis();
-        let (unit, size) = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
+        let micros = self.as_micros();
+        let (unit, size) = TIME_UNITS
             .into_iter()
-            .find(|(_, size)| millis >= *size && millis.is_multiple_of(*size))
-            .unwrap_or(("ms", 1));
-        format!("\"{}{unit}\"", millis / size)
+            .find(|(_, size)| micros >= u128::from(*size) && micros.is_multiple_of(u128::from(*size)))
+            .unwrap_or(("us", 1));
+        format!("\"{}{unit}\"", micros / u128::from(size))
     }
 }
 
@@ -340,7 +346,8 @@ mod tests {
             ("1500ms", "\"1500ms\""),
             ("120 s", "\"2m\""),
             ("48h", "\"2d\""),
-            ("0ms", "\"0ms\""),
+            ("200us", "\"200us\""),
+            ("0ms", "\"0us\""),
             ("30", "the unit is missing"),
             ("30 sec", "sec is not a unit of time"),
             ("-1s", "it does not begin with a whole number"),

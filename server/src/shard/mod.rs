@@ -17,6 +17,7 @@ pub mod record_slice;
 pub mod runtime;
 pub mod shard_loop;
 pub mod signals;
+pub mod spin;
 pub mod stop;
 
 pub use runtime::{Started, serve};

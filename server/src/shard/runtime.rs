@@ -26,7 +26,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement}
 use ringmq_conn::StableBytes;
 use ringmq_conn::ring::{ListenError, Ring, RingError};
 use ringmq_engine::Store;
-use ringmq_engine::env::glommio::GlommioEnv;
+use ringmq_engine::env::glommio::{GlommioEnv, SPIN_STEP};
 use ringmq_engine::env::{Env, Signal, TaskClass};
 use ringmq_engine::store::OpenReport;
 use tracing::info;
@@ -46,6 +46,9 @@ use crate::start_error::{Listener, StartError};
 
 /// Memory that an executor registers for its own I/O.
 const IO_MEMORY_BYTES: usize = 1 << 20;
+/// How long an executor looks at its rings before it parks: long enough for a step of spinning, and nothing that
+/// an idle process could feel.
+const SPIN_BEFORE_PARK: Duration = SPIN_STEP.saturating_mul(2);
 /// Locked memory that one executor and its rings take, for the error that says it is too little.
 const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
 /// Tries to listen on a port that is in use, and the time between two.
@@ -170,6 +173,7 @@ where
     LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
+        .spin_before_park(SPIN_BEFORE_PARK)
         .spawn(move || async move {
             let reports = unmade.made();
             if let Err(error) = body(reports.clone()).await {
@@ -271,7 +275,8 @@ async fn run_shard(
             }
         })?;
     let _ = reports.send(Report::Started(Started::Shard { index, address, report }));
-    let ended = Shard::new(env.clone(), network, store.clone(), broker, registration, stop, wake).run().await;
+    let shard = Shard::new(env.clone(), network, store.clone(), broker, registration, stop, wake);
+    let ended = shard.spinning(settings.server.spin).run().await;
     let heartbeat = env.heartbeat();
     info!(shard = index, "longest write {} us", store.longest_write().as_micros());
     info!(shard = index, "longest wait for space {} us", store.longest_space_wait().as_micros());

@@ -17,6 +17,7 @@
 //! runtime's reactor passes.
 //! ```
 //!  3. It never sleeps with unsent bytes or unread completions: `Network::arm` is the last word.
+//!  4. While it spins (`spin`) it is not armed and looks for itself; every step ends, whatever comes.
 //!
 //! One per shard.
 
@@ -40,6 +41,7 @@ use super::clock::Clock;
 use super::connections::Connections;
 use super::held_answers::HeldAnswers;
 use super::record_slice::RecordSlice;
+use super::spin::Spin;
 use super::stop::Stop;
 use crate::broker::Broker;
 use crate::broker::outcome::{Now, OutItem, Outbox};
@@ -85,6 +87,7 @@ pub struct Shard<E: Env, N: Network<Slice = RecordSlice<E>>> {
     grown: Vec<ringmq_engine::state::QueueRef>,
     cold: ColdReads<E>,
     clock: Rc<Clock>,
+    spin: Spin,
     draining_since: Option<Duration>,
 }
 
@@ -134,19 +137,32 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             grown: Vec::new(),
             cold: ColdReads { waiting: VecDeque::new(), running: 0, done: Rc::default() },
             clock,
+            spin: Spin::new(Duration::ZERO),
             draining_since: None,
         }
+    }
+
+    /// Lets it spin through waits for the disk and for sends that are not longer than `longest`.
+    pub fn spinning(mut self, longest: Duration) -> Self {
+        self.spin = Spin::new(longest);
+        self
     }
 
     /// Runs until asked to stop, or until the log is poisoned.
     pub async fn run(mut self) -> Ended {
         loop {
-            self.work();
+            let moved = self.work();
             if let Some(reason) = self.store.poisoned() {
                 return self.poisoned(reason).await;
             }
             if self.stop.is_raised() && self.drained() {
                 return self.finish().await;
+            }
+            if self.spin.look_again(self.env.monotonic(), moved, self.held.len()) {
+                // The network is not armed: the next turn looks by itself, without the cost of a wake-up.
+                self.env.set_busy(true);
+                self.wake.cut_short(self.env.spin_step()).await;
+                continue;
             }
             self.set_clock();
             let asleep = self.network.arm();
@@ -159,8 +175,9 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         }
     }
 
-    /// Everything that can be done now without waiting.
-    fn work(&mut self) {
+    /// Everything that can be done now without waiting. Says whether sends were accepted or answered.
+    fn work(&mut self) -> bool {
+        let before = (self.store.log_bounds().1, self.held.len());
         for _ in 0..TURNS_MAX {
             let now = self.now();
             self.release(now);
@@ -171,6 +188,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
                 break;
             }
         }
+        (self.store.log_bounds().1, self.held.len()) != before
     }
 
     /// Sends what waited for the watermark, wakes pulls, and takes up finished cold reads.

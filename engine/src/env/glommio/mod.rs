@@ -35,6 +35,10 @@ pub use heartbeat::{Heartbeat, LANES};
 
 /// How long work of a class may wait for its turn; the executor's hint for choosing among queues.
 const SERVE_LATENCY: Duration = Duration::from_millis(10);
+/// What a step of spinning takes. An executor that spins for a little longer before it parks
+/// (`spin_before_park`) spends the step looking at its rings; another one parks and is woken by a timer, which is
+/// slower and costs more.
+pub const SPIN_STEP: Duration = Duration::from_micros(5);
 
 /// The world around one shard, for real. One per executor.
 #[derive(Debug, Clone)]
@@ -104,6 +108,12 @@ impl Env for GlommioEnv {
 
     async fn sleep(&self, duration: Duration) {
         ::glommio::timer::sleep(duration).await;
+    }
+
+    async fn spin_step(&self) {
+        // The kernel's workers that finish a write may need this very core.
+        std::thread::yield_now();
+        ::glommio::timer::sleep(SPIN_STEP).await;
     }
 
     fn set_busy(&self, busy: bool) {

@@ -51,6 +51,9 @@ pub const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// Wall-clock time at which every simulation begins: 2024-01-01T00:00:00Z.
 pub const WALL_START_MS: i64 = 1_704_067_200_000;
 
+/// What a step of spinning takes.
+const SPIN_STEP: Duration = Duration::from_micros(10);
+
 /// One life of one simulated process. Dropping it drops its tasks.
 #[derive(Debug)]
 pub struct Sim {
@@ -268,6 +271,10 @@ impl Env for SimEnv {
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         Sleep::new(self.world.clone(), duration)
+    }
+
+    fn spin_step(&self) -> impl Future<Output = ()> {
+        self.sleep(SPIN_STEP)
     }
 
     fn spawn(&self, _class: TaskClass, task: impl Future<Output = ()> + 'static) {
