@@ -166,6 +166,7 @@ fn run(plan: &Plan, work: &mut impl Work) -> Result<(Measured, Vec<Phase>), Load
 
 fn sends(requests: u64) -> Send {
     let messages = Messages {
+        topics: None,
         topic: "bench".into(),
         queues: QUEUES,
         body_bytes: 1024,

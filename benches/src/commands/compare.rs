@@ -69,7 +69,7 @@ impl Compare {
 }
 
 /// One number of a round, if it has it.
-type Number = fn(&Round) -> Option<f64>;
+pub(super) type Number = fn(&Round) -> Option<f64>;
 
 /// Ratios of the medians of both servers' rounds of one load.
 fn ratios(report: &mut Report, apache: &str, load: &str) {
@@ -88,7 +88,7 @@ fn ratios(report: &mut Report, apache: &str, load: &str) {
     }
 }
 
-fn median(rounds: &[Round], server: &str, load: &str, of: Number) -> Option<f64> {
+pub(super) fn median(rounds: &[Round], server: &str, load: &str, of: Number) -> Option<f64> {
     let of_both = rounds.iter().filter(|round| round.server == server && round.load == load);
     let mut numbers: Vec<f64> = of_both.filter_map(of).collect();
     numbers.sort_by(f64::total_cmp);

@@ -8,6 +8,7 @@
 //! | `stall` | whether any of many short runs hangs, and how long the longest silence is |
 //! | `roll` | what going on to the next segment adds to a send |
 //! | `restart` | how soon a killed server with a full log serves again, what it reads, memory and files of many queues |
+//! | `names` | what 100,000 queues cost: to make, and at each send |
 //! | `ready` | how soon an empty folder serves, and how large the program is |
 //! | `compare` | the ratio to Apache's broker, rounds taken in turn |
 //! | `micro` | nanoseconds of single steps: headers, records |
@@ -17,6 +18,7 @@
 mod compare;
 mod idle;
 mod micro;
+mod names;
 mod pull;
 mod ready;
 mod restart;
@@ -60,6 +62,8 @@ enum Command {
     Roll(roll::Roll),
     /// From `kill -9` to ready, with much in the log.
     Restart(restart::Restart),
+    /// What many topics cost: to make, and at each send.
+    Names(names::Names),
     /// Sends to RingMQ and to Apache's broker in turn.
     Compare(compare::Compare),
     /// Nanoseconds of single steps.
@@ -104,6 +108,7 @@ impl Bench {
             Command::Ready(ready) => ready.run(),
             Command::Roll(roll) => roll.run(),
             Command::Restart(restart) => restart.run(),
+            Command::Names(names) => names.run(),
             Command::Compare(compare) => compare.run(),
             Command::Micro(micro) => micro.run(),
         };

@@ -76,8 +76,14 @@ impl Pull {
     fn fill(&self, server: &Server, topic: String) -> Result<Vec<Vec<u64>>, CommandError> {
         let queues = self.shape.queues.max(1);
         topic::create(&server.brokers, &topic, queues)?;
-        let messages =
-            Messages { topic, queues, body_bytes: self.shape.body, batch: 1, requests: Some(self.messages) };
+        let messages = Messages {
+            topic,
+            topics: None,
+            queues,
+            body_bytes: self.shape.body,
+            batch: 1,
+            requests: Some(self.messages),
+        };
         let plan = Plan {
             targets: server.brokers.clone(),
             connections: 16.max(server.brokers.len()),

@@ -85,6 +85,7 @@ impl Shape {
     pub fn messages(&self, topic: String) -> Messages {
         Messages {
             topic,
+            topics: None,
             queues: self.queues.max(1),
             body_bytes: self.body,
             batch: self.batch,

@@ -9,7 +9,7 @@ use super::shape::{Shape, Width};
 use super::{CommandError, failed_to};
 use crate::disk::{self, DiskSpeed};
 use crate::load::generator::{self, Phase, Plan};
-use crate::load::send::Send;
+use crate::load::send::{Messages, Send};
 use crate::load::windows::Windows;
 use crate::load::{LoadError, Work, topic};
 use crate::os;
@@ -134,11 +134,24 @@ impl Set {
     pub fn send(&mut self, server: &Server, shape: &Shape, width: Width) -> Result<Round, CommandError> {
         let messages = shape.messages(self.topic());
         topic::create(&server.brokers, &messages.topic, messages.queues)?;
-        let plan = shape.plan(width, server.brokers.clone());
-        let ends = vec![vec![0; usize::from(messages.queues)]; server.brokers.len()];
-        let mut work = Send::new(&messages, &ends, plan.lanes());
-        let round = self.measure(server, &format!("send {}", shape.name(width)), &plan, &mut work)?;
-        work.finish().map_err(LoadError::Wrong)?;
+        let mut ends = vec![vec![0; messages.all_queues()]; server.brokers.len()];
+        let load = format!("send {}", shape.name(width));
+        self.send_on(server, &load, &shape.plan(width, server.brokers.clone()), &messages, &mut ends)
+    }
+
+    /// Sends to topics that are there and end at `ends[target][queue]`, checks that the offsets were dense, and moves the
+    /// ends.
+    pub fn send_on(
+        &self,
+        server: &Server,
+        load: &str,
+        plan: &Plan,
+        messages: &Messages,
+        ends: &mut Vec<Vec<u64>>,
+    ) -> Result<Round, CommandError> {
+        let mut work = Send::new(messages, ends, plan.lanes());
+        let round = self.measure(server, load, plan, &mut work)?;
+        *ends = work.finish().map_err(LoadError::Wrong)?;
         Ok(round)
     }
 

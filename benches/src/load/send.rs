@@ -1,7 +1,7 @@
 //! Sending: what a Java producer sends (SEND_MESSAGE_V2, 310), or its batches (SEND_BATCH_MESSAGE, 320).
 //!
 //! Every message has a body of random bytes, its own UNIQ_KEY and KEYS, TAGS and WAIT=true, as Java's has. Messages go
-//! to the topic's queues in turn.
+//! to the topic's queues in turn, or to those of many topics.
 //!
 //! Checked of every answer: code 0, the queue that was asked for, a message id, and that the queue offsets given out are
 //! dense, in whatever order the answers come.
@@ -9,7 +9,7 @@
 //! Truth: RocketMQ `SendMessageRequestHeaderV2`, `SendMessageResponseHeader`, `MessageDecoder.encodeMessages`.
 
 use super::density::Density;
-use super::template::{OPAQUE_MARK, SERIAL_MARK, Stamp, Template, WALL_MARK};
+use super::template::{OPAQUE_MARK, SERIAL_MARK, Stamp, TOPIC_MARK, Template, WALL_MARK};
 use super::{Lane, Work, Wrong};
 use ringmq_wire::command::OutHead;
 use ringmq_wire::{Head, HeadFormat, Value};
@@ -20,9 +20,11 @@ const MARKS_PER_MESSAGE: usize = 2;
 /// What to send.
 #[derive(Debug, Clone)]
 pub struct Messages {
-    /// To which topic.
+    /// To which topic; of several, what their names begin with.
     pub topic: String,
-    /// How many queues it has, on each target.
+    /// How many topics; `None` for the one of that name.
+    pub topics: Option<u32>,
+    /// How many queues each has, on each target.
     pub queues: u16,
     /// Length of each body.
     pub body_bytes: usize,
@@ -32,12 +34,25 @@ pub struct Messages {
     pub requests: Option<u64>,
 }
 
+impl Messages {
+    /// The name of one of several topics.
+    pub fn topic_of(prefix: &str, number: u32) -> String {
+        format!("{prefix}-{number:0width$}", width = TOPIC_MARK.len())
+    }
+
+    /// Queues of all topics on each target.
+    pub fn all_queues(&self) -> usize {
+        self.topics.unwrap_or(1) as usize * usize::from(self.queues)
+    }
+}
+
 /// Sends messages and checks what became of them.
 pub struct Send {
     batch: usize,
+    /// Of all topics on each target; numbered through, topic by topic.
     queues: usize,
     left: Option<u64>,
-    /// By queue.
+    /// By queue of a topic.
     templates: Vec<Template>,
     /// By target and queue.
     densities: Vec<Density>,
@@ -61,7 +76,7 @@ impl Send {
     pub fn new(messages: &Messages, ends: &[Vec<u64>], lanes: usize) -> Send {
         Send {
             batch: messages.batch.max(1),
-            queues: usize::from(messages.queues),
+            queues: messages.all_queues(),
             left: messages.requests,
             templates: (0..messages.queues).map(|queue| template(messages, queue)).collect(),
             densities: ends.iter().flatten().map(|end| Density::starting_at(*end)).collect(),
@@ -104,7 +119,8 @@ impl Work for Send {
         let queue = self.turn;
         self.turn = (self.turn + 1) % self.queues;
         self.asked[lane.index] = queue;
-        let stamp = Stamp { opaque, wall_ms, serial: self.serial, offset: 0 };
+        let (topic, queue) = (queue / self.templates.len(), queue % self.templates.len());
+        let stamp = Stamp { opaque, wall_ms, serial: self.serial, offset: 0, topic: topic as u64 };
         self.serial += self.batch as u64;
         self.templates[queue].stamp(stamp, MARKS_PER_MESSAGE, out);
         true
@@ -112,9 +128,10 @@ impl Work for Send {
 
     fn answer(&mut self, lane: Lane, head: &Head<'_>, _body: &[u8]) -> Result<u64, Wrong> {
         let asked = self.asked[lane.index];
+        let asked_id = asked % self.templates.len();
         let queue = head.fields.i64("queueId").map_err(wrong)?;
-        if usize::try_from(queue) != Ok(asked) {
-            return Err(Wrong(format!("a message for queue {asked} went to queue {queue}")));
+        if usize::try_from(queue) != Ok(asked_id) {
+            return Err(Wrong(format!("a message for queue {asked_id} went to queue {queue}")));
         }
         let ids =
             head.fields.get("msgId").map_or(0, |ids| ids.split(',').filter(|id| !id.is_empty()).count());
@@ -152,9 +169,13 @@ fn template(messages: &Messages, queue: u16) -> Template {
     let body = body(messages.body_bytes);
     let properties = properties();
     let is_batch = messages.batch > 1;
+    let topic = match messages.topics {
+        Some(_) => format!("{}-{TOPIC_MARK}", messages.topic),
+        None => messages.topic.clone(),
+    };
     let fields = [
         ("a", Value::Text("bench-producer")),
-        ("b", Value::Text(&messages.topic)),
+        ("b", Value::Text(&topic)),
         ("c", Value::Text("TBW102")),
         ("d", Value::Int(messages.queues.into())),
         ("e", Value::Int(queue.into())),
@@ -222,7 +243,7 @@ mod tests {
     const LANE: Lane = Lane { index: 0, target: 0 };
 
     fn messages(batch: usize) -> Messages {
-        Messages { topic: "T".into(), queues: 2, body_bytes: 100, batch, requests: Some(3) }
+        Messages { topic: "T".into(), topics: None, queues: 2, body_bytes: 100, batch, requests: Some(3) }
     }
 
     /// What the work makes of an answer with these fields, after one request.
@@ -287,6 +308,22 @@ mod tests {
         }
         let row = |queue, serial| (queue, format!("KEYS\u{1}order-000000000000000{serial}"), 100);
         assert_eq!(queues, [row(0, 0), row(1, 1), row(0, 2)]);
+    }
+
+    #[test]
+    fn many_topics_are_gone_through_one_queue_after_the_other() {
+        let messages = Messages { topics: Some(2), requests: None, ..messages(1) };
+        assert_eq!(messages.all_queues(), 4);
+        let mut send = Send::new(&messages, &[vec![0; 4]], 1);
+        for (topic, queue) in [("T-0000000", 0), ("T-0000000", 1), ("T-0000001", 0), ("T-0000001", 1)] {
+            let mut out = Vec::new();
+            assert!(send.request(LANE, OPAQUE_MARK, 0, &mut out));
+            let Ok(Decoded::Frame(frame, _)) = frame::decode(&out) else { panic!("not a frame") };
+            let mut scratch = HeadScratch::default();
+            let head = scratch.decode(frame.format, frame.head).expect("a header");
+            assert_eq!((head.fields.get("b"), head.fields.i64("e")), (Some(topic), Ok(queue)));
+            assert_eq!(Messages::topic_of("T", topic.as_bytes()[8].into()).len(), topic.len());
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub const OPAQUE_MARK: i32 = 1_234_567_891;
 pub const WALL_MARK: &str = "8765432109876";
 /// Stands for the serial number of a message, in upper-case hexadecimal.
 pub const SERIAL_MARK: &str = "FEDCBA9876543210";
+/// Stands for the number of a topic in decimal; part of its name.
+pub const TOPIC_MARK: &str = "9081726";
 /// Stands for a queue offset in decimal. Leading zeros are fine for every parser of it.
 pub const OFFSET_MARK: &str = "7766554433221100";
 
@@ -36,6 +38,7 @@ pub struct Template {
     wall_at: Vec<usize>,
     serial_at: Vec<usize>,
     offset_at: Vec<usize>,
+    topic_at: Vec<usize>,
 }
 
 /// What one use of a template is stamped with.
@@ -49,6 +52,8 @@ pub struct Stamp {
     pub serial: u64,
     /// Queue offset.
     pub offset: u64,
+    /// Number of the topic.
+    pub topic: u64,
 }
 
 impl Template {
@@ -66,6 +71,7 @@ impl Template {
             wall_at: places(&bytes, WALL_MARK.as_bytes()),
             serial_at: places(&bytes, SERIAL_MARK.as_bytes()),
             offset_at: places(&bytes, OFFSET_MARK.as_bytes()),
+            topic_at: places(&bytes, TOPIC_MARK.as_bytes()),
             bytes,
         }
     }
@@ -85,6 +91,9 @@ impl Template {
         }
         for at in &self.offset_at {
             digits(frame, *at, OFFSET_MARK.len(), stamp.offset);
+        }
+        for at in &self.topic_at {
+            digits(frame, *at, TOPIC_MARK.len(), stamp.topic);
         }
     }
 
@@ -127,6 +136,7 @@ mod tests {
             ("g", Value::Text(WALL_MARK)),
             ("i", Value::Text(&keys)),
             ("queueOffset", Value::Text(OFFSET_MARK)),
+            ("b", Value::Text("bench-9081726")),
         ];
         let head = OutHead {
             format: HeadFormat::Json,
@@ -138,7 +148,13 @@ mod tests {
         };
         let template = Template::new(&head, format!("body {SERIAL_MARK} of the next message").as_bytes());
         let mut out = b"before".to_vec();
-        let stamp = Stamp { opaque: OPAQUE_BASE + 5, wall_ms: 1_800_000_000_123, serial: 0xAB, offset: 17 };
+        let stamp = Stamp {
+            opaque: OPAQUE_BASE + 5,
+            wall_ms: 1_800_000_000_123,
+            serial: 0xAB,
+            offset: 17,
+            topic: 42,
+        };
         template.stamp(stamp, 2, &mut out);
         assert_eq!(out.len(), 6 + template.frame_bytes());
 
@@ -150,6 +166,7 @@ mod tests {
         assert_eq!((head.code, head.opaque), (310, OPAQUE_BASE + 5));
         assert_eq!(head.fields.get("g"), Some("1800000000123"));
         assert_eq!(head.fields.i64("queueOffset"), Ok(17));
+        assert_eq!(head.fields.get("b"), Some("bench-0000042"));
         let keys = "KEYS\u{1}order-00000000000000AB\u{2}UNIQ_KEY\u{1}0A0000000000000000AB\u{2}";
         assert_eq!(head.fields.get("i"), Some(keys));
     }

@@ -17,7 +17,28 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Creates a topic of `queues` queues on each of the brokers. A broker that does not know the request makes the topic
 /// when the first message for it comes.
 pub fn create(brokers: &[SocketAddr], topic: &str, queues: u16) -> Result<(), LoadError> {
-    let request = Request::new(17)
+    let request = definition(topic, queues);
+    brokers.iter().try_for_each(|broker| match call(*broker, 17, &request) {
+        Ok(_) | Err(LoadError::Refused { code: NOT_SUPPORTED, .. }) => Ok(()),
+        Err(error) => Err(error),
+    })
+}
+
+/// Creates topics on one broker, one after the other over one connection, as a script with an admin client does.
+pub fn create_each(
+    broker: SocketAddr,
+    topics: impl Iterator<Item = String>,
+    queues: u16,
+) -> Result<(), LoadError> {
+    let mut connection = Connection::connect(broker, PATIENCE)?;
+    for topic in topics {
+        accepted(17, connection.call(&definition(&topic, queues), PATIENCE)?)?;
+    }
+    Ok(())
+}
+
+fn definition(topic: &str, queues: u16) -> Request {
+    Request::new(17)
         .field("topic", topic)
         .field("defaultTopic", "TBW102")
         .field("readQueueNums", queues)
@@ -25,11 +46,7 @@ pub fn create(brokers: &[SocketAddr], topic: &str, queues: u16) -> Result<(), Lo
         .field("perm", 6)
         .field("topicFilterType", "SINGLE_TAG")
         .field("topicSysFlag", 0)
-        .field("order", false);
-    brokers.iter().try_for_each(|broker| match call(*broker, 17, &request) {
-        Ok(_) | Err(LoadError::Refused { code: NOT_SUPPORTED, .. }) => Ok(()),
-        Err(error) => Err(error),
-    })
+        .field("order", false)
 }
 
 /// The brokers that a name server names for a topic.
@@ -47,7 +64,10 @@ pub fn end(broker: SocketAddr, topic: &str, queue: u16) -> Result<u64, LoadError
 }
 
 fn call(to: SocketAddr, code: i32, request: &Request) -> Result<Answer, LoadError> {
-    let answer = Connection::connect(to, PATIENCE)?.call(request, PATIENCE)?;
+    accepted(code, Connection::connect(to, PATIENCE)?.call(request, PATIENCE)?)
+}
+
+fn accepted(code: i32, answer: Answer) -> Result<Answer, LoadError> {
     match answer.code {
         0 => Ok(answer),
         refusal => Err(LoadError::Refused {

@@ -62,7 +62,15 @@ pub fn launch(jars: &Path, folder: PathBuf, flush: Flush, cores: Vec<usize>) -> 
         Flush::Sync => "apache sync",
         Flush::Async => "apache async",
     };
-    Ok(Launch { name: name.into(), command, folder, brokers, ready: "boot success", cores })
+    Ok(Launch {
+        name: name.into(),
+        command,
+        folder,
+        brokers,
+        name_server: None,
+        ready: "boot success",
+        cores,
+    })
 }
 
 fn broker_conf(folder: &Path, port: u16, flush: Flush) -> String {

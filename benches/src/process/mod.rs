@@ -46,6 +46,8 @@ pub struct Launch {
     pub folder: PathBuf,
     /// Where its brokers will listen.
     pub brokers: Vec<SocketAddr>,
+    /// Where its name server will listen, if it has one.
+    pub name_server: Option<SocketAddr>,
     /// A line of its output that contains this means that it is ready.
     pub ready: &'static str,
     /// The cores it may use.
@@ -90,6 +92,8 @@ pub struct Server {
     pub name: String,
     /// Where its brokers listen.
     pub brokers: Vec<SocketAddr>,
+    /// Where its name server listens, if it has one.
+    pub name_server: Option<SocketAddr>,
     /// From exec to its "ready" line.
     pub ready_after: Duration,
     /// The cores it may use.
@@ -116,6 +120,7 @@ impl Server {
         let mut server = Server {
             name: launch.name,
             brokers: launch.brokers,
+            name_server: launch.name_server,
             ready_after: Duration::ZERO,
             cores: launch.cores,
             child,

@@ -24,8 +24,8 @@ pub fn launch(
     let mut offsets: Vec<i32> = (0..i32::from(shards)).map(|shard| shard * i32::from(PORT_STRIDE)).collect();
     offsets.push(name_server_offset);
     let base = ports::free_base(&offsets)?;
-    let brokers =
-        (0..shards).map(|shard| SocketAddr::from((Ipv4Addr::LOCALHOST, base + shard * PORT_STRIDE)));
+    // The name server's port is the one after the last shard's.
+    let address = |index: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, base + index * PORT_STRIDE));
     let mut command = Command::new(binary);
     command.arg("serve");
     let mut set = |key: &str, value: String| {
@@ -36,12 +36,20 @@ pub fn launch(
     set("server.port", base.to_string());
     set("server.port_stride", PORT_STRIDE.to_string());
     set("server.vip", "false".into());
-    set("server.namesrv_port", (base + PORT_STRIDE * shards).to_string());
+    set("server.namesrv_port", address(shards).port().to_string());
     set("server.shards", shards.to_string());
     // Topics that are made by their first message may have as many queues as a run asks for.
     set("topics.default_queues", QUEUES_MAX.to_string());
     for setting in settings {
         command.arg("--set").arg(setting);
     }
-    Ok(Launch { name: "ringmq".into(), command, folder, brokers: brokers.collect(), ready: "ready", cores })
+    Ok(Launch {
+        name: "ringmq".into(),
+        command,
+        folder,
+        brokers: (0..shards).map(address).collect(),
+        name_server: Some(address(shards)),
+        ready: "ready",
+        cores,
+    })
 }
