@@ -11,7 +11,7 @@ use ringmq_engine::log::verify::{VerifyReport, verify};
 use ringmq_engine::sidecar;
 use serde_json::json;
 
-use super::FAILED;
+use super::{FAILED, repair};
 
 /// What can be asked about log files.
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,15 @@ pub enum LogCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Write a copy of a damaged shard folder that opens: everything up to the first damage. Nothing is changed in the
+    /// folder itself, and what lies after the damage is only there.
+    #[command(after_help = "Example:\n  ringmq log repair ringmq-data/shard-0 repaired/shard-0")]
+    Repair {
+        /// The folder of one shard.
+        folder: PathBuf,
+        /// Where the copy goes; must not be there yet.
+        copy: PathBuf,
+    },
 }
 
 /// How findings are printed.
@@ -51,6 +60,13 @@ pub fn run(command: &LogCommand) -> ExitCode {
         LogCommand::Verify { folder, format } => {
             verify_folders(folder, *format).map_err(|error| (folder, error))
         }
+        LogCommand::Repair { folder, copy } => match repair::repair(folder, copy) {
+            Ok(repaired) => {
+                println!("{repaired}");
+                Ok(true)
+            }
+            Err(error) => Err((folder, error)),
+        },
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -58,7 +74,7 @@ pub fn run(command: &LogCommand) -> ExitCode {
         // A reader that has seen enough (`| head`) is no failure worth a message.
         Err((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err((path, error)) => {
-            eprintln!("error: cannot read {}: {error}", path.display());
+            eprintln!("error: {}: {error}", path.display());
             ExitCode::from(FAILED)
         }
     }
