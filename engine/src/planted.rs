@@ -57,11 +57,19 @@ pub enum Bug {
     SidecarEntryOffByOne,
     /// A sidecar's pages are not checked.
     SidecarChecksumIgnored,
+    /// A sidecar is believed whatever frame ends its segment.
+    SidecarSealIgnored,
+    /// Deleted facts are left out of a sidecar's changes.
+    SidecarDeletesLost,
+    /// Of several sources that have a key, the oldest counts.
+    SidecarOldestWins,
+    /// A sidecar does not say where its queues occurred before.
+    SidecarPreviousLost,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 28] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -86,6 +94,10 @@ impl Bug {
         Bug::SidecarBaseDropped,
         Bug::SidecarEntryOffByOne,
         Bug::SidecarChecksumIgnored,
+        Bug::SidecarSealIgnored,
+        Bug::SidecarDeletesLost,
+        Bug::SidecarOldestWins,
+        Bug::SidecarPreviousLost,
     ];
 }
 

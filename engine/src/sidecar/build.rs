@@ -13,8 +13,8 @@ use std::mem;
 use super::map::{Footer, QueueEnd};
 use super::table::{Row, Section, push_row};
 use super::{
-    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, Merge, PAGE_BYTES, PLACES, QUEUES,
-    QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, SidecarSet, Source, TIMES, queue_key,
+    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, Merge, NO_SEGMENT, PAGE_BYTES, PLACES,
+    QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, SidecarSet, Source, TIMES, queue_key,
 };
 use crate::env::BLOCK_BYTES;
 use crate::limits::{SIDECAR_BASE_FREE_PART, SIDECAR_STEP_ROWS, SIDECARS_SINCE_BASE_MAX};
@@ -167,7 +167,9 @@ impl Builder {
             let count = queue.held_before(self.end()) - occurrence.first;
             let count = u32::try_from(count).expect("a segment has fewer than 2^32 records");
             let (topic, queue_id) = queue.name();
-            let row = QueueRow { first: occurrence.first, count, entry, previous: occurrence.previous };
+            let lost = planted::is(Bug::SidecarPreviousLost);
+            let previous = if lost { NO_SEGMENT } else { occurrence.previous };
+            let row = QueueRow { first: occurrence.first, count, entry, previous };
             self.row(QUEUES, &queue_key(topic, queue_id), Some(&row.encode()));
             entry += count;
         }
@@ -257,7 +259,9 @@ impl Builder {
                 self.end_table(CHANGES);
                 return self.choose_base();
             };
-            self.row(CHANGES, row.key, row.value);
+            if row.value.is_some() || !planted::is(Bug::SidecarDeletesLost) {
+                self.row(CHANGES, row.key, row.value);
+            }
             last = Some(row.key.to_vec());
             if self.out.is_full() {
                 break;

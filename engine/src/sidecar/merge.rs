@@ -3,6 +3,7 @@
 use super::Damaged;
 use super::map::Rows;
 use super::table::Row;
+use crate::planted::{self, Bug};
 
 /// Rows in the order of their keys.
 pub(crate) enum Source<'a> {
@@ -36,10 +37,11 @@ impl<'a> Merge<'a> {
 
     /// The next key's newest row, and the number of its source. What is deleted is given too.
     pub fn next(&mut self) -> Result<Option<(usize, Row<'a>)>, Damaged> {
+        let oldest = planted::is(Bug::SidecarOldestWins);
         let mut least: Option<(usize, Row<'a>)> = None;
         for (number, (_, head)) in self.sources.iter().enumerate() {
             if let Some(row) = head
-                && least.is_none_or(|(_, least)| row.key < least.key)
+                && least.is_none_or(|(_, least)| row.key < least.key || (oldest && row.key == least.key))
             {
                 least = Some((number, *row));
             }

@@ -1,5 +1,5 @@
-//! A bit is flipped, or a file lost, in a log that has come to rest: nothing answered may then be missing
-//! without a word.
+//! A bit is flipped, a file lost, or a sidecar of another history put in the place of one, in a log that has come to rest:
+//! nothing answered may then be missing without a word.
 //!
 //! A log at rest ends with a frame that notes its watermark, so every batch lies below a watermark that is on
 //! the disk. The open is refused with the file's name, or finds every batch (the damage hit what nobody needs, or a
@@ -57,7 +57,14 @@ fn damage(seed: u64, number: u64, damages: u64, tally: &mut Tally) -> Result<(),
     if let Some((_, pace)) = workload.plans.last_mut() {
         *pace = Pace::Durable;
     }
-    let (disk, model) = rest(&workload, &random).map_err(|what| ("undamaged".to_string(), what))?;
+    let undamaged = |what| ("undamaged".to_string(), what);
+    let seed = random.next();
+    let (disk, model) = rest(&workload, seed).map_err(undamaged)?;
+    // The same store in another history: equal in shape, other bytes.
+    for (plan, _) in &mut workload.plans {
+        plan.number += 1000;
+    }
+    let (other, _) = rest(&workload, seed).map_err(undamaged)?;
     let script = Script {
         options: workload.options.clone(),
         answered: model.len(),
@@ -67,7 +74,7 @@ fn damage(seed: u64, number: u64, damages: u64, tally: &mut Tally) -> Result<(),
         closes: false,
     };
     for index in 0..damages {
-        let (damaged, name, what) = hurt(&disk, &random);
+        let (damaged, name, what) = hurt(&disk, &other, &random);
         let sim = Sim::on(damaged, random.next());
         let life = Life::begin(&sim, model.clone(), script.clone());
         let ended = life.run(&sim, |_| ControlFlow::Continue(()));
@@ -87,8 +94,8 @@ fn damage(seed: u64, number: u64, damages: u64, tally: &mut Tally) -> Result<(),
 }
 
 /// Runs the workload and lets it come to rest.
-fn rest(workload: &Workload, random: &Random) -> Result<(Disk, Model), String> {
-    let sim = Sim::new(random.next());
+fn rest(workload: &Workload, seed: u64) -> Result<(Disk, Model), String> {
+    let sim = Sim::new(seed);
     let script = Script {
         options: workload.options.clone(),
         answered: 0,
@@ -104,12 +111,19 @@ fn rest(workload: &Workload, random: &Random) -> Result<(Disk, Model), String> {
 }
 
 /// A copy with one damage, the file it is in, and what it is.
-fn hurt(disk: &Disk, random: &Random) -> (Disk, String, String) {
+fn hurt(disk: &Disk, other: &Disk, random: &Random) -> (Disk, String, String) {
     let mut hurt = disk.clone();
     let mut names = disk.list(Path::new(FOLDER)).expect("the store's folder is there");
     names.retain(|name| name != LOCK_FILE);
     let name = &names[random.index(names.len())];
     let path = Path::new(FOLDER).join(name);
+    if name.ends_with(".side")
+        && random.chance(200)
+        && let Ok(bytes) = other.bytes(&path)
+    {
+        hurt.put(&path, &bytes).expect("it is there");
+        return (hurt, name.clone(), format!("{name} of another history"));
+    }
     if random.chance(100) {
         hurt.lose(&path).expect("it is there");
         return (hurt, name.clone(), format!("{name} lost"));

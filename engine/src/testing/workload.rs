@@ -40,7 +40,13 @@ impl Workload {
     pub fn draw(random: &Random) -> Workload {
         let count = 6 + random.below(20);
         let options = draw_options(random);
-        let plans = if random.chance(400) { draw_pairs(random, count) } else { draw_mixed(random, count) };
+        let mut plans =
+            if random.chance(400) { draw_pairs(random, count) } else { draw_mixed(random, count) };
+        if random.chance(300) {
+            // So many facts that few segments change half of them: some sidecars then have no base of their own.
+            let bulk = (0..30).map(|n| (format!("bulk/{n}").into_bytes(), Some(vec![b'b'; 60])));
+            plans[0].0.facts.extend(bulk);
+        }
         Workload { options, plans, closes: random.chance(300) }
     }
 }

@@ -268,6 +268,19 @@ impl Disk {
         Ok(())
     }
 
+    /// Puts these bytes in the place of a file's, for good.
+    pub fn put(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let node = self.find_file(path)?;
+        let file = self.file_mut(node);
+        let mut content = Content::default();
+        for (index, block) in Content::blocks_of(bytes).into_iter().enumerate() {
+            content.put(index, block);
+        }
+        (file.now, file.durable) = (content.clone(), content);
+        file.pending.clear();
+        Ok(())
+    }
+
     /// Takes a file away, for good.
     pub fn lose(&mut self, path: &Path) -> io::Result<()> {
         let (folder, name) = self.split(path)?;

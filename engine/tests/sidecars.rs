@@ -1,0 +1,232 @@
+//! Stories of sidecars through the store's door: sealed, missing, damaged, of another history.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_engine::env::Signal;
+use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
+use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
+use ringmq_engine::store::{FlushHow, OpenReport, Piece, ReadBudget, Store, StoreOptions};
+use ringmq_engine::{Batch, sidecar};
+use ringmq_wire::record::{Draft, decode};
+
+const FOLDER: &str = "/shard";
+const SEGMENT: u64 = 32 * 1024;
+const RECORDS: u64 = 300;
+
+struct Life {
+    sim: Sim,
+    store: Store<SimEnv>,
+    report: OpenReport,
+}
+
+fn open(disk: Disk) -> Life {
+    let sim = Sim::on(disk, 7);
+    let options = StoreOptions {
+        segment_bytes: SEGMENT,
+        flush: FlushHow::Fdatasync,
+        tail_cache_bytes: 0,
+        ..StoreOptions::default()
+    };
+    let opening = Store::open(sim.env(), Path::new(FOLDER), options, Rc::new(Signal::new()));
+    let (store, report) = sim.run_until(opening).expect("it opens in time").expect("it opens");
+    Life { sim, store, report }
+}
+
+fn body(fill: u8, number: u64) -> Vec<u8> {
+    vec![fill ^ number as u8; 200 + number as usize % 500]
+}
+
+impl Life {
+    /// Appends records to two queues by turns, the second one rarely, and changes facts.
+    fn fill(&self, fill: u8, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let queue_id = i32::from(number % 50 == 3);
+            let host = "10.0.0.1:5000".parse().expect("an address");
+            let body = body(fill, number);
+            let mut batch = Batch::default();
+            let draft = Draft {
+                topic: "orders",
+                queue_id,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp_ms: 5,
+                born_host: host,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: &body,
+                properties: b"",
+            };
+            batch.record(self.store.queue("orders", queue_id), 1, &draft).expect("a record");
+            batch.put(&[b'f', number as u8 % 40], &number.to_be_bytes());
+            if number % 9 == 0 {
+                batch.delete(&[b'f', number as u8 % 7]);
+            }
+            self.store.append(&mut batch).expect("there is room");
+            self.sim.run_for(Duration::from_millis(3));
+        }
+        self.sim.run_for(Duration::from_secs(5));
+        self.sealed();
+    }
+
+    fn sealed(&self) {
+        self.sim.run_until(self.store.sealed()).expect("sealing ends");
+    }
+
+    /// All bodies of a queue that a consumer gets, in order.
+    fn bodies(&self, queue_id: i32) -> Vec<Vec<u8>> {
+        let queue = self.store.find_queue("orders", queue_id).expect("it has records");
+        let (mut from, end) = self.store.bounds(queue);
+        assert_eq!(from, QueueOffset(0));
+        let mut bodies = Vec::new();
+        while from < end {
+            let budget = ReadBudget { records_max: 11, bytes_max: 20_000, entries_max: 1000 };
+            let mut reading = self.store.read(queue, from, budget, |_| true);
+            if reading.records == 0 {
+                return bodies;
+            }
+            self.sim.run_until(self.store.fetch(&mut reading.pieces)).expect("in time").expect("it reads");
+            let bytes = bytes(&reading.pieces);
+            let mut rest = &bytes[..];
+            while let Ok(record) = decode(rest) {
+                bodies.push(record.body.to_vec());
+                rest = &rest[record.bytes.len()..];
+            }
+            from = reading.next_offset;
+        }
+        bodies
+    }
+
+    /// That everything that `fill` appended is there, in whatever way it is asked for.
+    fn check(&self, fill: u8) {
+        let numbers = |queue_id: i32| (0..RECORDS).filter(move |n| i32::from(n % 50 == 3) == queue_id);
+        for queue_id in [0, 1] {
+            let expected: Vec<Vec<u8>> = numbers(queue_id).map(|number| body(fill, number)).collect();
+            assert!(self.bodies(queue_id) == expected, "queue {queue_id} has other records");
+            let queue = self.store.find_queue("orders", queue_id).expect("it has records");
+            let mut last = (0, i64::MIN);
+            for offset in 0..expected.len() as u64 {
+                let ms = self.store.store_time(queue, QueueOffset(offset)).expect("it is there");
+                assert!(ms >= last.1);
+                if ms > last.1 {
+                    assert_eq!(self.store.offset_at_or_after(queue, ms), QueueOffset(offset));
+                }
+                last = (offset, ms);
+            }
+        }
+        let mut facts = std::collections::BTreeMap::new();
+        for number in 0..RECORDS {
+            facts.insert(vec![b'f', number as u8 % 40], number.to_be_bytes().to_vec());
+            if number % 9 == 0 {
+                facts.remove(&vec![b'f', number as u8 % 7]);
+            }
+        }
+        let mut found = std::collections::BTreeMap::new();
+        self.store.facts_with_prefix(b"f", |key, value| {
+            found.insert(key.to_vec(), value.to_vec());
+        });
+        assert_eq!(found, facts);
+    }
+}
+
+fn bytes(pieces: &[Piece<SimEnv>]) -> Vec<u8> {
+    let bytes = pieces.iter().map(|piece| match piece {
+        Piece::Hot(slice) => slice.bytes(),
+        Piece::Cold { .. } => panic!("it was fetched"),
+    });
+    bytes.collect::<Vec<_>>().concat()
+}
+
+fn sidecars(disk: &Disk) -> Vec<PathBuf> {
+    let names = disk.list(Path::new(FOLDER)).expect("the folder is there");
+    let sidecars = names.iter().filter(|name| sidecar::base_of(name).is_some());
+    sidecars.map(|name| Path::new(FOLDER).join(name)).collect()
+}
+
+/// A disk with a store of many sealed segments, all with sidecars.
+fn filled(fill: u8) -> Disk {
+    let life = open(Disk::new());
+    life.fill(fill, 0..RECORDS);
+    life.check(fill);
+    life.sim.disk().crash(|_| false)
+}
+
+#[test]
+fn every_segment_that_ended_has_a_sidecar_and_a_start_reads_only_what_follows() {
+    let disk = filled(1);
+    let segments =
+        disk.list(Path::new(FOLDER)).expect("the folder").iter().filter(|n| n.ends_with(".log")).count();
+    let sealed = sidecars(&disk).len();
+    assert!(sealed > 4 && sealed + 2 >= segments - 1, "{sealed} sidecars of {segments} segments");
+    let life = open(disk);
+    assert_eq!((life.report.sidecars, life.report.sidecars_made), (sealed, 0));
+    assert!(life.report.replayed_bytes <= 4 * SEGMENT, "{} bytes", life.report.replayed_bytes);
+    assert_eq!(life.report.records, RECORDS);
+    life.check(1);
+}
+
+#[test]
+fn a_missing_sidecar_is_made_again_and_so_are_all() {
+    let disk = filled(1);
+    let all = sidecars(&disk);
+    for lost in [&all[..1], &all[2..3], &all[all.len() - 1..], &all[1..4], &all[..]] {
+        let mut disk = disk.clone();
+        lost.iter().for_each(|path| disk.lose(path).expect("it is there"));
+        let life = open(disk);
+        life.check(1);
+        life.sealed();
+        life.check(1);
+        assert_eq!(sidecars(&life.sim.disk()), all);
+        let again = open(life.sim.disk().crash(|_| false));
+        assert_eq!((again.report.sidecars, again.report.sidecars_made), (all.len(), 0));
+        again.check(1);
+    }
+}
+
+#[test]
+fn a_page_that_rotted_is_noticed_when_it_is_read_and_the_sidecar_made_again() {
+    let disk = filled(1);
+    let all = sidecars(&disk);
+    let mut mended_while_serving = 0;
+    for (number, path) in all.iter().enumerate() {
+        let mut bad = disk.clone();
+        bad.rot(path, 40 + number as u64 * 7, 3).expect("it is there");
+        let life = open(bad);
+        // What is damaged is not shown; a reader waits until it is made again.
+        mended_while_serving += u32::from(life.bodies(0).len() < 200);
+        life.sealed();
+        life.check(1);
+        let again = open(life.sim.disk().crash(|_| false));
+        assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
+    }
+    assert!(mended_while_serving > 0, "no start looks at all pages of all sidecars");
+}
+
+#[test]
+fn a_sidecar_of_another_history_is_not_believed() {
+    let (ours, other) = (filled(1), filled(2));
+    for path in sidecars(&ours) {
+        let mut mixed = ours.clone();
+        mixed.put(&path, &other.bytes(&path).expect("the histories are alike")).expect("it is there");
+        let life = open(mixed);
+        life.check(1);
+        life.sealed();
+        life.check(1);
+    }
+}
+
+#[test]
+fn a_record_is_found_by_its_place_in_a_sidecar() {
+    let life = open(filled(1));
+    let queue = life.store.find_queue("orders", 1).expect("it has records");
+    let budget = ReadBudget { records_max: 1, bytes_max: 1, entries_max: 1 };
+    let mut reading = life.store.read(queue, QueueOffset(1), budget, |_| true);
+    life.sim.run_until(life.store.fetch(&mut reading.pieces)).expect("in time").expect("it reads");
+    let physical = decode(&bytes(&reading.pieces)).expect("a record").physical_offset as u64;
+    let mut found = vec![life.store.locate(PhysicalOffset(physical)).expect("it is there")];
+    life.sim.run_until(life.store.fetch(&mut found)).expect("in time").expect("it reads");
+    assert_eq!(bytes(&found), bytes(&reading.pieces));
+    assert!(life.store.locate(PhysicalOffset(physical + 1)).is_none());
+}
