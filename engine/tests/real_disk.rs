@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
-use ringmq_engine::env::glommio::GlommioEnv;
+use ringmq_engine::env::glommio::{GlommioEnv, Watchdog};
 use ringmq_engine::env::{BLOCK_BYTES, Buffer, Env, File, LOCK_FILE, OpenHow, Signal, TaskClass};
 
 const NEW: OpenHow = OpenHow { create_new: true, write: true, sync_writes: false };
@@ -24,8 +24,9 @@ fn with_env<F: Future<Output = ()>>(base: &Path, test: impl FnOnce(GlommioEnv, P
         .detect_stalls(Some(Box::new(glommio::DefaultStallDetectionHandler {})))
         .make()
         .expect("an executor");
+    let watchdog = Watchdog::start().expect("a thread");
     executor.run(async {
-        let env = GlommioEnv::start();
+        let env = GlommioEnv::start(&watchdog);
         test(env.clone(), folder.clone()).await;
         env.end().await;
     });

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use glommio::{LocalExecutorBuilder, Placement};
 use ringmq_engine::Batch;
 use ringmq_engine::env::Signal;
-use ringmq_engine::env::glommio::GlommioEnv;
+use ringmq_engine::env::glommio::{GlommioEnv, Watchdog};
 use ringmq_engine::log::verify::verify;
 use ringmq_engine::offset::QueueOffset;
 use ringmq_engine::store::{FlushHow, Piece, ReadBudget, Store, StoreOptions};
@@ -22,8 +22,9 @@ fn with_env<F: Future<Output = ()>>(test: impl FnOnce(GlommioEnv, PathBuf) -> F)
     std::fs::create_dir_all(&folder).expect("a folder for the test");
     let executor =
         LocalExecutorBuilder::new(Placement::Unbound).io_memory(1 << 20).make().expect("an executor");
+    let watchdog = Watchdog::start().expect("a thread");
     executor.run(async {
-        let env = GlommioEnv::start();
+        let env = GlommioEnv::start(&watchdog);
         test(env.clone(), folder.clone()).await;
         env.end().await;
     });

@@ -5,7 +5,7 @@
 //! network; they are generic over the seam, so the simulator runs them too. glommio is named only in
 //! [`runtime`].
 //!
-//! No state is shared between threads: only the request to [`stop`], and reports by value at start and end.
+//! No state is shared between threads: only the request to [`stop`], the watchdog's wake-ups, and reports by value.
 
 pub mod clock;
 pub mod connections;

@@ -18,6 +18,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement}
 use ringmq_conn::StableBytes;
 use ringmq_conn::ring::{ListenError, Ring, RingError};
 use ringmq_engine::Store;
-use ringmq_engine::env::glommio::{GlommioEnv, SPIN_STEP};
+use ringmq_engine::env::glommio::{GlommioEnv, SPIN_STEP, Watchdog};
 use ringmq_engine::env::{Env, Signal, TaskClass};
 use ringmq_engine::store::OpenReport;
 use tracing::info;
@@ -90,11 +91,12 @@ pub enum Started {
 pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> Result<(), StartError> {
     let signals = StopSignals::block().map_err(|error| runtime_error("block signals", &error))?;
     glommio::early_init();
+    let watchdog = Watchdog::start().map_err(|error| runtime_error("start the watchdog", &error))?;
     keep_freed_memory();
     let stop = Stop::default();
     let (reports, inbox) = channel();
     let mut threads = Vec::new();
-    let outcome = start_threads(&settings, &stop, &reports, &mut threads)
+    let outcome = start_threads(&settings, &watchdog, &stop, &reports, &mut threads)
         .and_then(|()| await_started(&inbox, threads.len()));
     drop(reports);
     let outcome = outcome.map(|mut started| {
@@ -130,14 +132,16 @@ type Thread = ExecutorJoinHandle<()>;
 
 fn start_threads(
     settings: &Settings,
+    watchdog: &Arc<Watchdog>,
     stop: &Stop,
     reports: &Sender<Report>,
     threads: &mut Vec<Thread>,
 ) -> Result<(), StartError> {
     if settings.server.roles.namesrv {
         let (settings, stop, reports) = (settings.clone(), stop.clone(), reports.clone());
+        let watchdog = watchdog.clone();
         threads.push(start_executor("namesrv", Placement::Unbound, reports, move |reports| {
-            run_namesrv(settings, stop, reports)
+            run_namesrv(settings, watchdog, stop, reports)
         })?);
     }
     if settings.server.roles.broker {
@@ -150,9 +154,9 @@ fn start_threads(
                 None => Placement::Unbound,
             };
             let (settings, stop, reports) = (settings.clone(), stop.clone(), reports.clone());
-            let name_servers = name_servers.clone();
+            let (watchdog, name_servers) = (watchdog.clone(), name_servers.clone());
             threads.push(start_executor(&format!("shard-{index}"), placement, reports, move |reports| {
-                run_shard(index, settings, advertised, name_servers, stop, reports)
+                run_shard(index, settings, watchdog, advertised, name_servers, stop, reports)
             })?);
         }
     }
@@ -226,8 +230,13 @@ fn await_started(inbox: &Receiver<Report>, threads: usize) -> Result<Vec<Started
     Ok(started)
 }
 
-async fn run_namesrv(settings: Settings, stop: Stop, reports: Sender<Report>) -> Result<(), StartError> {
-    let env = GlommioEnv::start();
+async fn run_namesrv(
+    settings: Settings,
+    watchdog: Arc<Watchdog>,
+    stop: Stop,
+    reports: Sender<Report>,
+) -> Result<(), StartError> {
+    let env = GlommioEnv::start(&watchdog);
     let wake = Rc::new(Signal::new());
     let mut network = ring::<Box<[u8]>>(&settings)?;
     let host = listen_host(&settings)?;
@@ -245,12 +254,13 @@ async fn run_namesrv(settings: Settings, stop: Stop, reports: Sender<Report>) ->
 async fn run_shard(
     index: usize,
     settings: Settings,
+    watchdog: Arc<Watchdog>,
     advertised: IpAddr,
     name_servers: Vec<SocketAddr>,
     stop: Stop,
     reports: Sender<Report>,
 ) -> Result<(), StartError> {
-    let env = GlommioEnv::start();
+    let env = GlommioEnv::start(&watchdog);
     let wake = Rc::new(Signal::new());
     let mut network = ring(&settings)?;
     let host = listen_host(&settings)?;

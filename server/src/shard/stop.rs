@@ -1,4 +1,4 @@
-//! The request to stop: with copies of statistics, the only thing that crosses between threads.
+//! The request to stop: with reports and the watchdog's wake-ups, all that crosses between threads.
 //!
 //! `main` raises it on SIGTERM or SIGINT, or when a shard's log is poisoned; every loop looks at it when it
 //! wakes, and its bell (an eventfd) wakes it.

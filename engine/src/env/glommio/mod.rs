@@ -11,27 +11,30 @@
 //! Invariants
 //!  1. Made on the executor that it serves, once per executor: its task queues live as long as that.
 //!  2. No closure handed to a blocking thread panics: each returns a `Result`.
-//!  3. Until [`GlommioEnv::end`], a heartbeat keeps the executor from parking with runnable work.
+//!  3. Until [`GlommioEnv::end`], a watchdog keeps the executor from staying parked with runnable work.
 //!
 //! Not here: how many executors there are and where they are pinned (`ringmq-server`, `shard/runtime.rs`).
 
 mod buffer;
 mod file;
 mod heartbeat;
+mod watchdog;
 
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::random::Random;
-use super::{DiskSpace, Env, LOCK_FILE, Mapped, OpenHow, TaskClass};
+use super::{DiskSpace, Env, LOCK_FILE, Mapped, OpenHow, Signal, TaskClass};
 pub use buffer::GlommioBuffer;
 pub use file::GlommioFile;
-pub use heartbeat::{Heartbeat, LANES};
+pub use heartbeat::{BEAT_BUSY, BEAT_IDLE, Heartbeat};
+pub use watchdog::Watchdog;
 
 /// How long work of a class may wait for its turn; the executor's hint for choosing among queues.
 const SERVE_LATENCY: Duration = Duration::from_millis(10);
@@ -53,12 +56,15 @@ struct Shard {
     background: TaskQueueHandle,
     started: Instant,
     random: Random,
-    heartbeat: Rc<Heartbeat>,
+    watchdog: Arc<Watchdog>,
+    heartbeat: Arc<Heartbeat>,
+    heartbeat_ended: Rc<Signal>,
 }
 
 impl GlommioEnv {
-    /// The seam of the executor that is running, with its heartbeat started.
-    pub fn start() -> GlommioEnv {
+    /// The seam of the executor that is running, watched from now on. For its first task: the heartbeat is in the
+    /// task queue of its caller.
+    pub fn start(watchdog: &Arc<Watchdog>) -> GlommioEnv {
         let executor = ::glommio::executor();
         let serve = Latency::Matters(SERVE_LATENCY);
         let shard = Shard {
@@ -67,24 +73,30 @@ impl GlommioEnv {
             background: executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "background"),
             started: Instant::now(),
             random: Random::new(seed()),
-            heartbeat: Rc::new(Heartbeat::new()),
+            watchdog: watchdog.clone(),
+            heartbeat: watchdog.watch(),
+            heartbeat_ended: Rc::default(),
         };
-        let env = GlommioEnv { shard: Rc::new(shard) };
-        for lane in 0..LANES {
-            let heartbeat = env.heartbeat();
-            env.spawn(TaskClass::Serve, async move { heartbeat.beat(lane).await });
-        }
-        env
+        let (heartbeat, ended) = (shard.heartbeat.clone(), shard.heartbeat_ended.clone());
+        // Runs at once, and so is guarded before anything else can be preempted.
+        ::glommio::spawn_local(async move {
+            heartbeat.beat().await;
+            ended.fire();
+        })
+        .detach();
+        GlommioEnv { shard: Rc::new(shard) }
     }
 
     /// The heartbeat: its longest delay goes into reports.
-    pub fn heartbeat(&self) -> Rc<Heartbeat> {
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
         self.shard.heartbeat.clone()
     }
 
     /// Ends the heartbeat; the last act before the executor returns, which would never drop a pending task.
     pub async fn end(&self) {
-        self.shard.heartbeat.end().await;
+        self.shard.watchdog.forget(&self.shard.heartbeat);
+        self.shard.heartbeat.end();
+        self.shard.heartbeat_ended.wait().await;
     }
 }
 
