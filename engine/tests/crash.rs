@@ -1,6 +1,7 @@
 //! Crashes, failing operations, rot, and readers of what is on disk only: the short campaigns.
 //!
-//! `RINGMQ_SEED` in the environment replaces the seed. The long form is the example `crash_enumeration`.
+//! `RINGMQ_SEED` in the environment replaces the seed. The long forms are the examples `crash_enumeration`,
+//! `io_faults` and `bit_flips`.
 
 use ringmq_engine::testing::{cold, crash, io_fault, rot};
 
@@ -25,16 +26,21 @@ fn what_was_answered_survives_every_crash_and_nothing_half_happens() {
 
 #[test]
 fn any_single_failing_operation_refuses_or_stops_and_loses_nothing_answered() {
-    let tally = io_fault::run(seed(), 2, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    let scope = io_fault::Scope::workloads(seed(), 2);
+    let tally = io_fault::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{tally:#?}");
-    assert!(tally.faults > 500 && tally.refused > 50 && tally.poisoned > 20);
+    let total = tally.total();
+    assert!(total.lives() > 500 && total.refused > 50 && total.poisoned > 20 && total.went_on > 20);
 }
 
 #[test]
 fn damage_below_the_watermark_is_never_taken_for_a_torn_tail() {
-    let tally = rot::run(seed(), 20, 50, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    let scope = rot::Scope::workloads(seed(), 20);
+    let tally = rot::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{tally:#?}");
-    assert!(tally.refused > 200 && tally.unserved > 50 && tally.mended > 50);
+    let unread: u64 = tally.flips.values().map(|outcomes| outcomes.unread).sum();
+    assert!(tally.noticed() > 200 && unread > 50);
+    assert!(tally.flips.len() >= 3 && tally.flips.values().all(|outcomes| outcomes.count() > 100));
 }
 
 #[test]

@@ -10,8 +10,16 @@ fn caught(seed: u64, (short_states, long_states): (u64, u64)) -> Option<(&'stati
         .err()
         .map(|violation| ("cold", violation.to_string()))
         .or_else(|| crashes(crash::Scope::short(seed, short_states)))
-        .or_else(|| rot::run(seed, 10, 50, |_| ()).err().map(|violation| ("rot", violation.to_string())))
-        .or_else(|| io_fault::run(seed, 1, |_| ()).err().map(|violation| ("io_fault", violation.to_string())))
+        .or_else(|| {
+            rot::run(&rot::Scope::workloads(seed, 10), |_| ())
+                .err()
+                .map(|violation| ("rot", violation.to_string()))
+        })
+        .or_else(|| {
+            io_fault::run(&io_fault::Scope::workloads(seed, 1), |_| ())
+                .err()
+                .map(|violation| ("io_fault", violation.to_string()))
+        })
         // One of them shows only where a sector of a lost write and all of the next one survive.
         .or_else(|| crashes(crash::Scope::long(seed, long_states)))
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::model::{Model, Plan, QUEUES};
+use super::model::{CheckError, Model, Plan, QUEUES};
 use super::workload::{FOLDER, Pace};
 use crate::batch::Batch;
 use crate::env::sim::{PATIENCE, Sim, SimEnv, Step};
@@ -57,6 +57,7 @@ pub struct Life {
     recovered: Cell<Option<usize>>,
     end: RefCell<Option<Result<(), String>>>,
     refused: RefCell<Option<OpenError>>,
+    unread: RefCell<Option<String>>,
     durable: Cell<Ticket>,
     poisoned_at: Cell<Option<Ticket>>,
 }
@@ -72,6 +73,7 @@ impl Life {
             recovered: Cell::default(),
             end: RefCell::default(),
             refused: RefCell::default(),
+            unread: RefCell::default(),
             durable: Cell::default(),
             poisoned_at: Cell::default(),
         });
@@ -137,6 +139,11 @@ impl Life {
         self.refused.borrow().clone()
     }
 
+    /// Why a record was not served to the check, if one was not.
+    pub fn unread(&self) -> Option<String> {
+        self.unread.borrow().clone()
+    }
+
     async fn live(&self, env: SimEnv) -> Result<(), String> {
         let progress = Rc::new(Signal::new());
         let options = self.script.options.clone();
@@ -150,7 +157,14 @@ impl Life {
         };
         self.opened.set(true);
         let model = self.model.borrow().clone();
-        let recovered = model.check(&store, self.script.answered).await?;
+        let checked = model.check(&store, self.script.answered).await;
+        let recovered = checked.map_err(|error| match error {
+            CheckError::Wrong(wrong) => wrong,
+            CheckError::Unread(refused) => {
+                self.unread.replace(Some(refused.clone()));
+                refused
+            }
+        })?;
         let lost = self.model.borrow_mut().cut(recovered);
         self.durable.set(store.durable());
         self.store.replace(Some(store.clone()));

@@ -126,6 +126,21 @@ impl State {
     }
 }
 
+/// What a check found instead of a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckError {
+    /// The store would not serve a record: nothing is known to be wrong but the disk.
+    Unread(String),
+    /// Something is missing, is there in part, or has other bytes.
+    Wrong(String),
+}
+
+impl From<String> for CheckError {
+    fn from(wrong: String) -> CheckError {
+        CheckError::Wrong(wrong)
+    }
+}
+
 impl Model {
     /// Notes a batch that the store has just accepted.
     pub fn accept(&mut self, plan: Plan, batch: &Batch, appended: Appended) {
@@ -178,7 +193,7 @@ impl Model {
     }
 
     /// Compares a store that has just been opened with the prefixes it may be; returns which one it is.
-    pub async fn check<E: Env>(&self, store: &Store<E>, answered: usize) -> Result<usize, String> {
+    pub async fn check<E: Env>(&self, store: &Store<E>, answered: usize) -> Result<usize, CheckError> {
         let found = observe(store).await?;
         let mut state = State::default();
         self.batches[..answered].iter().for_each(|batch| state.apply(batch));
@@ -189,7 +204,7 @@ impl Model {
                 matching = Some(index + 1);
             }
         }
-        matching.ok_or_else(|| self.explain(&found, answered))
+        matching.ok_or_else(|| self.explain(&found, answered).into())
     }
 
     fn explain(&self, found: &State, answered: usize) -> String {
@@ -232,16 +247,16 @@ fn facts_that_differ(expected: &BTreeMap<Vec<u8>, Vec<u8>>, found: &BTreeMap<Vec
 }
 
 /// Everything a store has, through its public door.
-async fn observe<E: Env>(store: &Store<E>) -> Result<State, String> {
+async fn observe<E: Env>(store: &Store<E>) -> Result<State, CheckError> {
     let mut state = State::default();
     for (queue, (topic, queue_id)) in QUEUES.into_iter().enumerate() {
         let Some(at) = store.find_queue(topic, queue_id) else { continue };
         let (first, end) = store.bounds(at);
         if first != QueueOffset(0) {
-            return Err(format!("{topic}/{queue_id} begins at {first:?} though nothing was removed"));
+            return Err(format!("{topic}/{queue_id} begins at {first:?} though nothing was removed").into());
         }
         if end != store.appended_end(at) {
-            return Err(format!("{topic}/{queue_id} shows {end:?} of {:?}", store.appended_end(at)));
+            return Err(format!("{topic}/{queue_id} shows {end:?} of {:?}", store.appended_end(at)).into());
         }
         state.counts[queue] = end.0;
         state.queues[queue] = read_all(store, at, end).await?;
@@ -251,7 +266,8 @@ async fn observe<E: Env>(store: &Store<E>) -> Result<State, String> {
     });
     let (start, appended) = store.log_bounds();
     if !(start.0..=appended.0).contains(&store.durable().0) {
-        return Err(format!("watermark {:?} is outside the log, {start:?} to {appended:?}", store.durable()));
+        let durable = store.durable();
+        return Err(format!("watermark {durable:?} is outside the log, {start:?} to {appended:?}").into());
     }
     Ok(state)
 }
@@ -260,7 +276,7 @@ async fn read_all<E: Env>(
     store: &Store<E>,
     queue: crate::state::QueueRef,
     end: QueueOffset,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, CheckError> {
     let budget = ReadBudget { records_max: 7, bytes_max: 64 * 1024, entries_max: 1000 };
     let mut bytes = Vec::new();
     let mut next = QueueOffset(0);
@@ -272,14 +288,15 @@ async fn read_all<E: Env>(
             reading = store.read(queue, next, budget, |_| true);
         }
         if reading.records == 0 || reading.next_offset <= next {
-            return Err(format!("a read from {next:?} of {end:?} returns nothing"));
+            return Err(format!("a read from {next:?} of {end:?} returns nothing").into());
         }
         next = reading.next_offset;
-        store.fetch(&mut reading.pieces).await.map_err(|error| error.to_string())?;
+        let fetched = store.fetch(&mut reading.pieces).await;
+        fetched.map_err(|error| CheckError::Unread(error.to_string()))?;
         for piece in &reading.pieces {
             match piece {
                 Piece::Hot(slice) => bytes.extend_from_slice(slice.bytes()),
-                Piece::Cold { .. } => return Err("a fetched piece is still cold".into()),
+                Piece::Cold { .. } => return Err("a fetched piece is still cold".to_string().into()),
             }
         }
     }

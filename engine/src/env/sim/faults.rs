@@ -14,6 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::trace::OpKind;
@@ -91,11 +92,20 @@ pub struct Faults {
     mix: Cell<FaultMix>,
     chance: Random,
     happened: Cell<u64>,
+    latest: RefCell<Option<(OpKind, PathBuf)>>,
+    flushes_failed: Cell<u64>,
 }
 
 impl Faults {
     pub(super) fn new(chance: Random) -> Faults {
-        Faults { planned: RefCell::default(), mix: Cell::default(), chance, happened: Cell::new(0) }
+        Faults {
+            planned: RefCell::default(),
+            mix: Cell::default(),
+            chance,
+            happened: Cell::new(0),
+            latest: RefCell::default(),
+            flushes_failed: Cell::new(0),
+        }
     }
 
     /// Lets the operation of this index go wrong.
@@ -113,11 +123,26 @@ impl Faults {
         self.happened.get()
     }
 
-    pub(super) fn draw(&self, index: u64, kind: OpKind) -> Option<Fault> {
+    /// What the latest one happened to, and where. It may still be on its way: a fault shows when the operation ends.
+    pub fn latest(&self) -> Option<(OpKind, PathBuf)> {
+        self.latest.borrow().clone()
+    }
+
+    /// Flushes that have ended with an error.
+    pub fn flushes_failed(&self) -> u64 {
+        self.flushes_failed.get()
+    }
+
+    pub(super) fn flush_failed(&self) {
+        self.flushes_failed.set(self.flushes_failed.get() + 1);
+    }
+
+    pub(super) fn draw(&self, index: u64, kind: OpKind, path: &Path) -> Option<Fault> {
         let planned = self.planned.borrow_mut().remove(&index);
         let fault = planned.or_else(|| self.by_chance(kind));
         if fault.is_some() {
             self.happened.set(self.happened.get() + 1);
+            self.latest.replace(Some((kind, path.to_path_buf())));
         }
         fault
     }

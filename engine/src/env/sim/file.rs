@@ -97,6 +97,7 @@ impl File for SimFile {
             Ok(()) => disk.borrow_mut().complete_flush(self.node, &covered),
             Err(error) => {
                 disk.borrow_mut().fail_flush(self.node, &covered);
+                self.env.world.faults.flush_failed();
                 return Err(error);
             }
         }

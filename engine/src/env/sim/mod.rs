@@ -352,7 +352,7 @@ impl SimEnv {
     async fn operate(&self, kind: OpKind, path: &Path, position: u64, len: usize) -> Option<Fault> {
         let world = &self.world;
         let index = world.trace.enter(kind, path, position, len, world.clock.now());
-        let fault = world.faults.draw(index, kind);
+        let fault = world.faults.draw(index, kind, path);
         let mut latency = kind.latency(&world.chance);
         if let Some(Fault::Stall(stall)) = fault {
             latency += stall;

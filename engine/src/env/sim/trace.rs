@@ -15,7 +15,7 @@ use crate::env::Random;
 const LATEST: usize = 24;
 
 /// What an operation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is the method of `Env` or `File` of that name")]
 pub enum OpKind {
     Open,
