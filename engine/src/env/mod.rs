@@ -30,7 +30,15 @@ pub const LOCK_FILE: &str = "lock";
 
 /// A whole file in memory, or as if it were: what is read of it is what the file had when it was mapped, if nobody writes to
 /// it meanwhile.
-pub type Mapped = Box<dyn AsRef<[u8]>>;
+pub type Mapped = Box<dyn Map>;
+
+/// The bytes of a mapped file.
+pub trait Map: AsRef<[u8]> {
+    /// These will be read soon. Bytes that were not announced come from the disk a few at a time.
+    fn will_need(&self, _at: usize, _len: usize) {}
+}
+
+impl Map for Vec<u8> {}
 
 /// Who a task works for; decides its share of the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,6 +16,8 @@ use crate::state::Entry;
 /// Length of one entry.
 pub(crate) const ENTRY_BYTES: usize = 16;
 const TIME_BYTES: usize = 12;
+/// What is checked in a line is asked of the disk so far ahead.
+const ANNOUNCED_BYTES: u64 = 1 << 20;
 
 /// A sidecar whose footer is whole.
 pub struct Sidecar {
@@ -479,6 +481,9 @@ impl Sidecar {
             if from < passed + section.bytes {
                 let at = from - passed;
                 let len = max.min(section.bytes - at);
+                if at.is_multiple_of(ANNOUNCED_BYTES) {
+                    self.pages.will_need(section.at + at, ANNOUNCED_BYTES.min(section.bytes - at));
+                }
                 self.pages.bytes(section.at + at, len).map_err(|at| self.at_fault(at))?;
                 return Ok(Some(from + len));
             }

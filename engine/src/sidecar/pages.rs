@@ -6,6 +6,9 @@ use super::{FOOTER_BYTES, PAGE_BYTES};
 use crate::env::Mapped;
 use crate::planted::{self, Bug};
 
+/// So much is asked of the disk when a page is touched for the first time: who reads goes on, often.
+const AHEAD_BYTES: usize = 4 * PAGE_BYTES;
+
 /// See the module.
 pub(super) struct Pages {
     bytes: Mapped,
@@ -36,6 +39,13 @@ impl Pages {
         &self.whole()[self.pages_bytes..][..self.pages_bytes / PAGE_BYTES * 4]
     }
 
+    /// These bytes will be read soon.
+    pub fn will_need(&self, at: u64, len: u64) {
+        if let (Ok(at), Ok(len)) = (usize::try_from(at), usize::try_from(len)) {
+            self.bytes.will_need(at, len);
+        }
+    }
+
     /// `len` bytes at `at`, checked. The error is the position of what is damaged.
     pub fn bytes(&self, at: u64, len: u64) -> Result<&[u8], u64> {
         let end = at.checked_add(len).filter(|end| *end <= self.pages_bytes as u64).ok_or(at)?;
@@ -43,6 +53,9 @@ impl Pages {
             return Ok(&[]);
         }
         let (start, end) = (at as usize, end as usize);
+        if !self.is_checked(start / PAGE_BYTES) {
+            self.bytes.will_need(start, (end - start).max(AHEAD_BYTES));
+        }
         for page in start / PAGE_BYTES..end.div_ceil(PAGE_BYTES) {
             if !self.is_whole(page) {
                 return Err((page * PAGE_BYTES) as u64);
@@ -52,15 +65,19 @@ impl Pages {
     }
 
     fn is_whole(&self, page: usize) -> bool {
-        let (cell, bit) = (&self.checked[page / 64], 1 << (page % 64));
-        if cell.get() & bit != 0 || planted::is(Bug::SidecarChecksumIgnored) {
+        if self.is_checked(page) || planted::is(Bug::SidecarChecksumIgnored) {
             return true;
         }
         let bytes = &self.whole()[page * PAGE_BYTES..][..PAGE_BYTES];
         let whole = crc32fast::hash(bytes).to_be_bytes() == self.checksums()[page * 4..][..4];
         if whole {
-            cell.set(cell.get() | bit);
+            let checked = &self.checked[page / 64];
+            checked.set(checked.get() | 1 << (page % 64));
         }
         whole
+    }
+
+    fn is_checked(&self, page: usize) -> bool {
+        self.checked[page / 64].get() & 1 << (page % 64) != 0
     }
 }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ::glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::random::Random;
-use super::{DiskSpace, Env, LOCK_FILE, Mapped, OpenHow, Signal, TaskClass};
+use super::{DiskSpace, Env, LOCK_FILE, Map, Mapped, OpenHow, Signal, TaskClass};
 pub use buffer::GlommioBuffer;
 pub use file::GlommioFile;
 pub use heartbeat::{BEAT_BUSY, BEAT_IDLE, Heartbeat};
@@ -159,7 +159,10 @@ impl Env for GlommioEnv {
             // SAFETY: a sidecar is written under another name, renamed when it is whole, and neither written nor cut
             // afterwards; replacing it by a rename leaves this mapping with the old file. Somebody else who cuts
             // files of a store that is in use, or a disk that fails under the mapping, ends the process by a signal.
-            unsafe { memmap2::Mmap::map(&file) }
+            let map = unsafe { memmap2::Mmap::map(&file) }?;
+            // Kernels may be set to read megabytes around every byte that is touched.
+            map.advise(memmap2::Advice::Random)?;
+            Ok(MappedFile(map))
         });
         Ok(Box::new(map.await?))
     }
@@ -199,6 +202,21 @@ impl Env for GlommioEnv {
 
     async fn lock_folder(&self, folder: &Path) -> io::Result<std::fs::File> {
         on_path(&folder.join(LOCK_FILE), try_lock).await
+    }
+}
+
+struct MappedFile(memmap2::Mmap);
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map for MappedFile {
+    fn will_need(&self, at: usize, len: usize) {
+        // Advice that is not taken costs time only.
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, at, len.min(self.0.len().saturating_sub(at)));
     }
 }
 
