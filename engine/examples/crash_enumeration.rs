@@ -7,6 +7,7 @@
 //! | `--states N` | recovered disks, at least (1,000,000) |
 //! | `--seed S` | decides everything (1) |
 //! | `--workload W` | only this workload: how a violation is seen again |
+//! | `--retaining yes` | logs whose segments retire and are used again |
 //! | `--bug NAME` | plants a bug first, which must be caught |
 //!
 //! Exit status 1 when a promise was broken, or when a planted bug was not caught.
@@ -70,6 +71,7 @@ impl Arguments {
                     arguments.scope.first_workload = number()?;
                     arguments.scope.workloads_max = 1;
                 }
+                "--retaining" => arguments.scope.retains = value == "yes",
                 "--bug" => {
                     let named = |bug: &Bug| format!("{bug:?}") == value;
                     let names = || format!("no bug is named {value}; there are {:?}", Bug::ALL);
@@ -95,6 +97,7 @@ fn print_table(tally: &Tally, seed: u64, seconds: f64) {
         ("recoveries that found less than was appended", tally.lost_some),
         ("recoveries that found more than was answered", tally.kept_more),
         ("recoveries over more than one segment", tally.rolled),
+        ("recoveries after segments retired", tally.retired),
         ("crashes inside recovery", tally.in_recovery),
         ("crashes after a recovery", tally.after_recovery),
         ("violations", 0),

@@ -4,7 +4,9 @@
 //! <folder>/ringmq.json                  the marker, written once:
 //!                                       {"format":1,"segment_bytes":…,"store_id":"…","crc":"…"}
 //!          ringmq.json.new              the marker before the first segment was there
-//!          00000000000000000000.log …   the segments, without a gap
+//!          00000000000000000000.log …   the segments, without a gap, from the oldest that has not retired
+//!          00000000000000000000.side …  their sidecars
+//!          00000000000000000000.spare   a file that held a retired segment
 //!          lock, flush-probe            of no meaning to a later start
 //! ```
 //!
@@ -25,6 +27,7 @@ use crate::env::{BLOCK_BYTES, Buffer, Env, File, LOCK_FILE, OpenHow};
 use crate::flush_probe::PROBE_FILE;
 use crate::limits::{LOCK_ATTEMPTS, LOCK_RETRY_DELAY, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::log::segment;
+use crate::sidecar;
 use crate::store::OpenError;
 
 /// The marker's name.
@@ -92,8 +95,9 @@ pub(crate) enum Found {
     Empty,
     /// A start was interrupted while it made the store.
     HalfMade { has_segment: bool },
-    /// A store with so many segments.
-    Store { segments: u64 },
+    /// A store whose oldest segment begins there, and that ends before `segments` segments from offset 0 on. Of those that
+    /// retired: files to be used again, sidecars to be removed, by their bases.
+    Store { first: u64, segments: u64, spares: Vec<u64>, left_sidecars: Vec<u64> },
 }
 
 /// Whether segments may have this length.
@@ -125,17 +129,9 @@ fn classify(names: &[String], segment_bytes: Option<u64>) -> Result<Found, Strin
     let mut bases: Vec<u64> = names.iter().filter_map(|name| segment::base_of(name)).collect();
     bases.sort_unstable();
     if let Some(segment_bytes) = segment_bytes {
-        let expected = (0..).map(|n: u64| n * segment_bytes);
-        if let Some((_, missing)) = bases.iter().zip(expected).find(|(base, expected)| **base != *expected) {
-            return Err(format!(
-                "segment {} is missing; restore it from a copy",
-                segment::file_name(missing)
-            ));
-        }
-        if bases.is_empty() {
-            return Err(format!("segment {} is missing; restore it from a copy", segment::file_name(0)));
-        }
-        return Ok(Found::Store { segments: bases.len() as u64 });
+        return kept(names, &bases, segment_bytes).map_err(|lost| {
+            format!("segment {} is missing; restore it from a copy", segment::file_name(lost))
+        });
     }
     let half_made = names.iter().any(|name| name == NEW_MARKER_FILE);
     let begun = half_made && bases == [0];
@@ -152,6 +148,31 @@ fn classify(names: &[String], segment_bytes: Option<u64>) -> Result<Found, Strin
         ));
     }
     if half_made { Ok(Found::HalfMade { has_segment: !bases.is_empty() }) } else { Ok(Found::Empty) }
+}
+
+/// Which segments of a store are there, and which have retired; else the base of one that is missing. It was lost unless
+/// a spare file says that it retired, or its sidecar is gone too: that goes last.
+pub(crate) fn kept(names: &[String], bases: &[u64], segment_bytes: u64) -> Result<Found, u64> {
+    let &first = bases.first().ok_or(0u64)?;
+    let expected = (0..).map(|n: u64| first + n * segment_bytes);
+    if let Some((_, lost)) = bases.iter().zip(expected).find(|(base, expected)| **base != *expected) {
+        return Err(lost);
+    }
+    let mut spares: Vec<u64> = names.iter().filter_map(|name| segment::spare_base_of(name)).collect();
+    let mut sidecars: Vec<u64> = names.iter().filter_map(|name| sidecar::base_of(name)).collect();
+    spares.sort_unstable();
+    sidecars.sort_unstable();
+    if !first.is_multiple_of(segment_bytes) || (first > 0 && !sidecars.contains(&first)) {
+        return Err(first.saturating_sub(segment_bytes) / segment_bytes * segment_bytes);
+    }
+    let left_sidecars: Vec<u64> = sidecars.into_iter().filter(|base| *base < first).collect();
+    match left_sidecars.iter().find(|base| !spares.contains(base)) {
+        Some(lost) => Err(*lost),
+        None => {
+            let segments = first / segment_bytes + bases.len() as u64;
+            Ok(Found::Store { first, segments, spares, left_sidecars })
+        }
+    }
 }
 
 /// Reads the marker of a store.
@@ -281,6 +302,12 @@ mod tests {
         let first = "00000000000000000000.log";
         let second = "00000000000000065536.log";
         let third = "00000000000000131072.log";
+        let (side_1, side_2) = ("00000000000000000000.side", "00000000000000065536.side");
+        let spare_1 = "00000000000000000000.spare";
+        let store = |first: u64, segments, spares: &[u64], left_sidecars: &[u64]| {
+            let [spares, left_sidecars] = [spares, left_sidecars].map(|bases| bases.to_vec());
+            Some(Found::Store { first: first * S, segments, spares, left_sidecars })
+        };
         #[rustfmt::skip]
         let rows: &[(&[&str], Option<u64>, Option<Found>)] = &[
             (&[],                                          None,    Some(Found::Empty)),
@@ -292,11 +319,17 @@ mod tests {
             (&[first],                                     None,    None),
             (&["letters"],                                 None,    None),
             (&["ringmq.json"],                             Some(S), None),
-            (&["ringmq.json", first],                      Some(S), Some(Found::Store { segments: 1 })),
-            (&["ringmq.json", first, second, third],       Some(S), Some(Found::Store { segments: 3 })),
-            (&["ringmq.json", first, "notes"],             Some(S), Some(Found::Store { segments: 1 })),
+            (&["ringmq.json", first],                      Some(S), store(0, 1, &[], &[])),
+            (&["ringmq.json", first, second, third],       Some(S), store(0, 3, &[], &[])),
+            (&["ringmq.json", first, "notes"],             Some(S), store(0, 1, &[], &[])),
             (&["ringmq.json", second],                     Some(S), None),
             (&["ringmq.json", first, third],               Some(S), None),
+            // The first one retired: wholly, up to its sidecar, up to the spare file, not at all but lost.
+            (&["ringmq.json", second, side_2],             Some(S), store(1, 2, &[], &[])),
+            (&["ringmq.json", second, side_2, side_1, spare_1], Some(S), store(1, 2, &[0], &[0])),
+            (&["ringmq.json", second, side_2, spare_1],    Some(S), store(1, 2, &[0], &[])),
+            (&["ringmq.json", second, side_2, side_1],     Some(S), None),
+            (&["ringmq.json", first, third, side_1],       Some(S), None),
         ];
         for (names, marker, found) in rows {
             let names: Vec<String> = names.iter().map(|&name| name.into()).collect();

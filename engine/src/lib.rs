@@ -13,6 +13,8 @@ pub mod log;
 pub mod offset;
 mod opening;
 pub mod planted;
+pub mod retention;
+mod retiring;
 mod sealing;
 pub mod sidecar;
 pub mod space;

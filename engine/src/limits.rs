@@ -57,6 +57,8 @@ pub const PREPARE_START_DELAY: Duration = Duration::from_millis(200);
 pub const DISK_FULL_RETRY_DELAY: Duration = Duration::from_millis(250);
 /// Of a segment, at most kept for fact changes while the disk is full: one part in this many.
 pub const RESERVE_PART_MAX: u64 = 2;
+/// Files of retired segments kept to be used again; more are removed.
+pub const SPARE_SEGMENTS_MAX: usize = 1;
 /// Between two looks at the disk's space.
 pub const SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while there is little.

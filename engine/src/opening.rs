@@ -27,6 +27,7 @@ use crate::log::frame::{Frame, FrameKind, ItemKind, split_fact};
 use crate::log::{Chain, Log, Recovered, Sealed, SegmentSet, TailStart, is_sealed_by, replay, segment};
 use crate::offset::QueueOffset;
 use crate::planted::{self, Bug};
+use crate::retiring::Retiring;
 use crate::sealing::{SealError, Sealing, check_needed, write_sidecar};
 use crate::sidecar::{self, Damaged, Identity, Seal, Sidecar, SidecarSet};
 use crate::state::{Entry, State};
@@ -57,8 +58,13 @@ pub(crate) async fn open<E: Env>(
     let choice = flush_probe::choose(&env, folder, options.flush).await;
     let sync_writes = choice.flush == FlushHow::Dsync && !options.answer_before_flush;
 
+    let (mut first_base, mut spares) = (0, Vec::new());
     let (marker, files) = match found {
-        Found::Store { segments } => (folder::read_marker(&env, folder).await?, segments),
+        Found::Store { first, segments, spares: found, left_sidecars } => {
+            finish_retiring(&env, folder, &left_sidecars).await?;
+            (first_base, spares) = (first, found);
+            (folder::read_marker(&env, folder).await?, segments)
+        }
         _ => {
             folder::sync_parents(&env, folder).await?;
             let marker = folder::begin(&env, folder, &found, options.segment_bytes).await?;
@@ -82,7 +88,7 @@ pub(crate) async fn open<E: Env>(
 
     let store_id = marker.store_id().expect("it was checked when the marker was read");
     let identity = Identity { store_id, segment_bytes: marker.segment_bytes };
-    let start = Start { env: &env, folder, identity, segments: files };
+    let start = Start { env: &env, folder, identity, first_base, segments: files };
     let (sidecars, sidecars_made) = start.sidecars().await?;
     let sidecars_used = sidecars.iter().count();
     let mut replayed =
@@ -96,6 +102,10 @@ pub(crate) async fn open<E: Env>(
 
     let active = end.position - end.position % end.segment_bytes;
     let segments = SegmentSet::new(env.clone(), folder.to_owned(), end.segment_bytes, sync_writes, active);
+    segments
+        .take_spares(spares)
+        .await
+        .map_err(|error| failed("removing a spare file from", folder, &error))?;
     let tail = TailStart {
         store_id,
         segment_bytes: end.segment_bytes,
@@ -121,7 +131,8 @@ pub(crate) async fn open<E: Env>(
         ..report(&recovered, &choice, state.records(), state.live_facts(), files)
     };
     let state = Rc::new(RefCell::new(state));
-    let sealing = Sealing::start(env, folder, identity, log.clone(), state.clone());
+    let sealing = Sealing::start(env.clone(), folder, identity, log.clone(), state.clone());
+    Retiring::start(env, folder, options.retention, log.clone(), state.clone());
     sealing.wake();
     Ok(Opened { log, state, sealing, lock, store_timestamp_ms: end.store_timestamp_ms, report })
 }
@@ -151,11 +162,11 @@ pub(crate) async fn learn<E: Env>(
     before: SidecarSet,
     base: u64,
 ) -> Result<State, SealError> {
-    if before.last().map_or(0, |last| last.end()) != base {
+    if before.last().map_or(0, |last| last.end()) != base || !before.is_complete() {
         return Err(SealError::NothingBefore);
     }
     let end = base + identity.segment_bytes;
-    let start = Start { env, folder, identity, segments: end / identity.segment_bytes + 1 };
+    let start = Start { env, folder, identity, first_base: base, segments: end / identity.segment_bytes + 1 };
     let mut replayed = Replayed { state: start.state_over(before).await? };
     let chain = start.chain(&replayed.state);
     let recovered =
@@ -171,6 +182,8 @@ struct Start<'a, E: Env> {
     env: &'a E,
     folder: &'a Path,
     identity: Identity,
+    /// Where the oldest segment begins.
+    first_base: u64,
     /// Number of the newest segment, plus one.
     segments: u64,
 }
@@ -182,7 +195,8 @@ impl<E: Env> Start<'_, E> {
         let segment_bytes = self.identity.segment_bytes;
         let mut set = SidecarSet::default();
         let mut made = 0;
-        for base in (0..self.segments.saturating_sub(1)).map(|number| number * segment_bytes) {
+        let first = self.first_base / segment_bytes;
+        for base in (first..self.segments.saturating_sub(1)).map(|number| number * segment_bytes) {
             if let Some(sidecar) = candidates.remove(&base)
                 && self.fits(&set, &sidecar).await?
             {
@@ -201,6 +215,9 @@ impl<E: Env> Start<'_, E> {
                 Err(error) => return Err(self.refuse(error)),
             }
             made += 1;
+        }
+        if self.first_base > 0 && (set.first().is_none() || !set.is_complete()) {
+            return Err(self.refuse(SealError::NothingBefore));
         }
         loop {
             match self.check(&set).await {
@@ -242,7 +259,10 @@ impl<E: Env> Start<'_, E> {
     /// Whether a sidecar may follow those of `set`, and is of the segment that is there.
     async fn fits(&self, set: &SidecarSet, sidecar: &Sidecar) -> Result<bool, OpenError> {
         let Identity { store_id, segment_bytes } = self.identity;
-        let has_base = sidecar.has_base() || set.at(sidecar.base_at()).is_some_and(|base| base.has_base());
+        // Of those that retired, bases are missed only if no newer one is there: that is seen in the end.
+        let has_base = sidecar.has_base()
+            || sidecar.base_at() < self.first_base
+            || set.at(sidecar.base_at()).is_some_and(|base| base.has_base());
         if (sidecar.store_id(), sidecar.segment_bytes()) != (store_id, segment_bytes) || !has_base {
             return Ok(false);
         }
@@ -351,6 +371,18 @@ impl<E: Env> Start<'_, E> {
             },
         }
     }
+}
+
+/// Removes the sidecars of segments that have retired: the last step of that, which was not taken.
+async fn finish_retiring<E: Env>(env: &E, folder: &Path, bases: &[u64]) -> Result<(), OpenError> {
+    for base in bases {
+        let path = sidecar::path(folder, *base);
+        env.remove(&path).await.map_err(|error| failed("removing", &path, &error))?;
+    }
+    if !bases.is_empty() {
+        env.sync_folder(folder).await.map_err(|error| failed("syncing", folder, &error))?;
+    }
+    Ok(())
 }
 
 /// What the log gave so far.

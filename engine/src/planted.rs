@@ -49,6 +49,20 @@ pub enum Bug {
     ColdMemoryKept,
     /// Reading ahead does not stop where the log may still change.
     ReadAheadPastDurable,
+    /// Recovery takes any whole frame, wherever it says that it belongs: also one of a file's earlier life.
+    PlaceIgnored,
+    /// A retired file is used again before its old name is durably gone.
+    RetiredNameUnsynced,
+    /// A recycled file is written before its new name is durable.
+    RecycledNameUnsynced,
+    /// The sidecar of a retiring segment goes before the segment.
+    SidecarRemovedFirst,
+    /// A segment retires while it is needed for recovery.
+    RetiredWhileNeeded,
+    /// A segment retires while somebody reads it.
+    RetiredWhileRead,
+    /// A queue begins one record too late after a segment retired.
+    MinimumOffByOne,
     /// A sidecar gets its name before it is flushed.
     SidecarRenamedUnsynced,
     /// A new base has only what its own segment changed.
@@ -69,7 +83,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 35] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -90,6 +104,13 @@ impl Bug {
         Bug::SharedReadMisplaced,
         Bug::ColdMemoryKept,
         Bug::ReadAheadPastDurable,
+        Bug::PlaceIgnored,
+        Bug::RetiredNameUnsynced,
+        Bug::RecycledNameUnsynced,
+        Bug::SidecarRemovedFirst,
+        Bug::RetiredWhileNeeded,
+        Bug::RetiredWhileRead,
+        Bug::MinimumOffByOne,
         Bug::SidecarRenamedUnsynced,
         Bug::SidecarBaseDropped,
         Bug::SidecarEntryOffByOne,

@@ -39,7 +39,9 @@ pub(crate) enum SealError {
     Fault(#[from] SidecarFault),
     #[error("{0}")]
     Replay(#[from] OpenError),
-    #[error("the segment before it has retired")]
+    #[error(
+        "it is damaged or missing, and the segments that it could be made of have retired; restore it from a copy"
+    )]
     NothingBefore,
     #[error("the store is closing")]
     Closing,
@@ -172,6 +174,7 @@ impl<E: Env> Sealing<E> {
     async fn seal(&self, base: u64) -> Result<(), SealError> {
         let sidecar = self.write(&self.state, base).await?;
         self.state.borrow_mut().add_sidecar(sidecar);
+        self.log.may_retire().fire();
         Ok(())
     }
 

@@ -15,10 +15,11 @@ use std::time::Duration;
 use crate::batch::{Batch, Place};
 use crate::env::{Buffer, Env, Signal};
 use crate::limits::FACTS_MAX;
-use crate::log::{ItemKind, Loan, Log, Mark, ReadSlice, Tail, Wanted, fetch};
+use crate::log::{ItemKind, Loan, Log, Mark, Pin, ReadSlice, Tail, Wanted, fetch};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
+use crate::retention::Retention;
 use crate::sealing::Sealing;
 use crate::space::SpaceLimits;
 use crate::state::{Entry, QueueRef, State, queue_min_key};
@@ -56,6 +57,8 @@ pub struct StoreOptions {
     pub answer_before_flush: bool,
     /// What happens as the disk fills up.
     pub space: SpaceLimits,
+    /// How long records are kept.
+    pub retention: Retention,
 }
 
 impl Default for StoreOptions {
@@ -69,6 +72,7 @@ impl Default for StoreOptions {
             flush: FlushHow::Probe,
             answer_before_flush: false,
             space: SpaceLimits::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -191,6 +195,8 @@ pub enum Piece<E: Env> {
         len: u32,
         /// Its checksum.
         crc: u32,
+        /// Keeps its segment from retiring until it was read.
+        pin: Pin,
     },
 }
 
@@ -476,7 +482,9 @@ impl<E: Env> Store<E> {
     /// one who alone could let go of enough of them.
     pub async fn fetch(&self, pieces: &mut Vec<Piece<E>>) -> Result<(), ReadError> {
         let cold = |piece: &Piece<E>| match piece {
-            Piece::Cold { physical, len, crc } => Some(Wanted { physical: physical.0, len: *len, crc: *crc }),
+            Piece::Cold { physical, len, crc, .. } => {
+                Some(Wanted { physical: physical.0, len: *len, crc: *crc })
+            }
             Piece::Hot(_) => None,
         };
         let wanted: Vec<Wanted> = pieces.iter().filter_map(cold).collect();
@@ -578,7 +586,10 @@ impl<E: Env> Store<E> {
         }
         pieces.push(match self.shared.log.cached(entry.physical, entry.size) {
             Some((frame, start)) => Piece::Hot(Slice { buffer: Held::Frame(frame), start, len: entry.size }),
-            None => Piece::Cold { physical: PhysicalOffset(entry.physical), len: entry.size, crc: entry.crc },
+            None => {
+                let pin = self.shared.log.segments().pin(entry.physical);
+                Piece::Cold { physical: PhysicalOffset(entry.physical), len: entry.size, crc: entry.crc, pin }
+            }
         });
     }
 

@@ -25,8 +25,17 @@ fn what_was_answered_survives_every_crash_and_nothing_half_happens() {
 }
 
 #[test]
+fn segments_retire_and_are_used_again_whatever_crashes() {
+    let scope = crash::Scope::short_retaining(seed(), 10_000);
+    let tally = crash::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    println!("{tally:#?}");
+    let rare = [tally.torn, tally.rolled, tally.retired];
+    assert!(rare.iter().all(|count| *count > 100), "{rare:?}");
+}
+
+#[test]
 fn any_single_failing_operation_refuses_or_stops_and_loses_nothing_answered() {
-    let scope = io_fault::Scope::workloads(seed(), 2);
+    let scope = io_fault::Scope::workloads(seed(), 3);
     let tally = io_fault::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{tally:#?}");
     let total = tally.total();

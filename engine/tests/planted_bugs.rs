@@ -10,6 +10,7 @@ fn caught(seed: u64, (short_states, long_states): (u64, u64)) -> Option<(&'stati
         .err()
         .map(|violation| ("cold", violation.to_string()))
         .or_else(|| crashes(crash::Scope::short(seed, short_states)))
+        .or_else(|| crashes(crash::Scope::short_retaining(seed, short_states)))
         .or_else(|| {
             rot::run(&rot::Scope::workloads(seed, 10), |_| ())
                 .err()

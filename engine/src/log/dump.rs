@@ -32,7 +32,9 @@ pub fn dump_source(source: Box<dyn Source + '_>, out: &mut dyn Write) -> io::Res
             }
             Err(fault) => fault,
         };
-        let (next, blank) = segment.next_frame(position, |at, _| at != position)?;
+        let mut blank = true;
+        let skip = |_, block: &[u8]| blank &= block.iter().all(|&byte| byte == 0);
+        let next = segment.next_frame(position, |at, _| at != position, skip)?;
         match (next, blank) {
             (None, true) => return writeln!(out, "{position:>12}  nothing was written from here on"),
             (None, false) => return writeln!(out, "{position:>12}  {fault}; no whole frame after it"),

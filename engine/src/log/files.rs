@@ -31,25 +31,22 @@ impl<'a> SegmentBytes<'a> {
         }
     }
 
-    /// The next whole frame that begins at `position` or a later block and passes; and whether only zeros were passed.
+    /// The next whole frame that begins at `position` or a later block and passes; `skip` hears of every block before it.
     pub fn next_frame(
         &mut self,
         mut position: u64,
         passes: impl Fn(u64, &Frame<'_>) -> bool,
-    ) -> io::Result<(Option<u64>, bool)> {
-        let mut blank = true;
+        mut skip: impl FnMut(u64, &[u8]),
+    ) -> io::Result<Option<u64>> {
         while position < self.len {
-            let bytes = self.frame(position)?;
-            match bytes.and_then(Frame::decode_unchecked_payload) {
-                Ok(frame) if passes(position, &frame) => return Ok((Some(position), blank)),
-                Err(FrameFault::Empty) if blank => {
-                    blank = self.at(position, BLOCK_BYTES)?.iter().all(|&byte| byte == 0);
-                }
-                _ => blank = false,
+            let frame = self.frame(position)?.and_then(Frame::decode_unchecked_payload);
+            if frame.is_ok_and(|frame| passes(position, &frame)) {
+                return Ok(Some(position));
             }
+            skip(position, self.at(position, BLOCK_BYTES)?);
             position += BLOCK_BYTES as u64;
         }
-        Ok((None, blank))
+        Ok(None)
     }
 
     /// Up to `len` bytes at `position`; fewer only at the end of the file.

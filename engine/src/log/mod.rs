@@ -54,7 +54,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::env::{BLOCK_BYTES, Env, Signal};
+use crate::env::{BLOCK_BYTES, DiskSpace, Env, Signal, TaskClass};
 use crate::group_commit::GroupCommit;
 use crate::limits::{LAZY_DELAY, PREPARE_CHUNK_BYTES, RESERVE_PART_MAX};
 use crate::planted::{self, Bug};
@@ -87,6 +87,7 @@ pub(crate) use extents::Loan;
 pub(crate) use frame::ItemKind;
 pub(crate) use reader::{ReadSlice, Wanted, fetch};
 pub(crate) use recovery::{Recovered, is_sealed_by, replay};
+pub use segment_set::Pin;
 pub(crate) use segment_set::SegmentSet;
 pub(crate) use tail::{Mark, Need, Sealed, Tail, TailStart};
 
@@ -100,7 +101,7 @@ pub(crate) struct Log<E: Env> {
     appended_bytes_max: usize,
     space_limits: SpaceLimits,
     space_level: Cell<SpaceLevel>,
-    disk_used_percent: Cell<u8>,
+    disk_space: Cell<DiskSpace>,
 
     tail: RefCell<Tail<E::Buffer>>,
     commits: RefCell<GroupCommit<ClosedFrame<E::Buffer>>>,
@@ -134,6 +135,8 @@ pub(crate) struct Log<E: Env> {
     progress: Rc<Signal>,
     /// A segment may have become durable to its end.
     rolled: Signal,
+    /// Something changed that may let a segment retire.
+    may_retire: Signal,
 }
 
 impl<E: Env> Log<E> {
@@ -158,7 +161,7 @@ impl<E: Env> Log<E> {
             appended_bytes_max: options.appended_bytes_max,
             space_limits: SpaceLimits { reserve_bytes, ..options.space },
             space_level: Cell::default(),
-            disk_used_percent: Cell::default(),
+            disk_space: Cell::new(DiskSpace { total: u64::MAX, available: u64::MAX }),
             tail: RefCell::new(Tail::new(start)),
             commits: RefCell::new(GroupCommit::new(start.position)),
             cache: RefCell::new(TailCache::new(options.tail_cache_bytes)),
@@ -179,6 +182,7 @@ impl<E: Env> Log<E> {
             settled: Signal::new(),
             progress,
             rolled: Signal::new(),
+            may_retire: Signal::new(),
         }
     }
 
@@ -227,6 +231,26 @@ impl<E: Env> Log<E> {
         &self.rolled
     }
 
+    /// Fires when something changed that may let a segment retire: the disk's space or time, a new sidecar, the log's end.
+    pub fn may_retire(&self) -> &Signal {
+        &self.may_retire
+    }
+
+    /// The disk's space at the last look.
+    pub fn disk_space(&self) -> DiskSpace {
+        self.disk_space.get()
+    }
+
+    /// Whether the disk has so little space that none should be held.
+    pub fn is_disk_low(&self) -> bool {
+        self.segments.is_disk_full() || self.space_level.get() == SpaceLevel::Refused
+    }
+
+    /// Starts a task that the log's end waits for.
+    pub fn spawn_background(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        appender::spawn(self, TaskClass::Background, task);
+    }
+
     /// Takes the seals of segments that have become durable to their ends.
     pub fn take_seals(&self) -> Vec<Sealed> {
         self.tail.borrow_mut().take_seals(self.segments.base(self.flushed_up_to()))
@@ -246,6 +270,11 @@ impl<E: Env> Log<E> {
     /// Memory of records that were read from the files, or are being read.
     pub fn cold_bytes(&self) -> usize {
         self.extents.memory_bytes()
+    }
+
+    /// The files.
+    pub fn segments(&self) -> &SegmentSet<E> {
+        &self.segments
     }
 
     /// Whether frames became durable whose marks were not handed out.
@@ -279,7 +308,7 @@ impl<E: Env> Log<E> {
         // Consumers go on while producers are refused: their facts may use the last of the space.
         if has_records && self.space_level.get() == SpaceLevel::Refused {
             return Err(AppendError::DiskNearlyFull {
-                used_percent: self.disk_used_percent.get(),
+                used_percent: self.disk_space.get().used_percent(),
                 refuse_percent: self.space_limits.refuse_percent,
             });
         }
@@ -302,7 +331,8 @@ impl<E: Env> Log<E> {
         let level = SpaceLevel::of(space, &self.space_limits);
         let before = self.space_level.replace(level);
         let used_percent = space.used_percent();
-        self.disk_used_percent.set(used_percent);
+        self.disk_space.set(space);
+        self.may_retire.fire();
         match (before, level) {
             (SpaceLevel::Refused, SpaceLevel::Warned | SpaceLevel::Roomy) => {
                 tracing::warn!(used_percent, "the disk has room again: records are taken");
@@ -362,6 +392,7 @@ impl<E: Env> Log<E> {
         self.stopped.set(true);
         self.work.fire();
         self.space_wanted.fire();
+        self.may_retire.fire();
         while self.tasks.get() > 0 {
             self.settled.wait().await;
         }
@@ -476,6 +507,7 @@ impl<E: Env> Log<E> {
         self.commits.borrow_mut().poison(reason);
         self.work.fire();
         self.space_wanted.fire();
+        self.may_retire.fire();
         self.settled.fire();
         self.progress.fire();
     }
@@ -516,7 +548,8 @@ impl<E: Env> Log<E> {
         self.tail.borrow().is_unnoted()
     }
 
-    fn is_over(&self) -> bool {
+    /// Nothing is written any more.
+    pub fn is_over(&self) -> bool {
         self.stopped.get() || self.commits.borrow().poisoned().is_some()
     }
 

@@ -15,7 +15,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::chain::Chain;
+use super::chain::{Chain, Remains};
 use super::frame::{Frame, FrameFault, FrameKind, HEADER_BYTES, block_rounded};
 use super::segment;
 use super::tail::Sealed;
@@ -29,7 +29,7 @@ use crate::store::OpenError;
 pub(crate) struct Recovered {
     /// The end of the log.
     pub end: Chain,
-    /// Length of what was cut: to the last byte that is not zero.
+    /// Length of what was cut, as far as it shows.
     pub torn_bytes: u64,
     /// Bytes read.
     pub read_bytes: u64,
@@ -80,13 +80,14 @@ pub(crate) async fn replay<E: Env>(
         return Err(files.corrupt(chain.position, what));
     }
     let mut end = chain;
-    if planted::is(Bug::TornTailCutsOneTooMany) && after.torn_bytes > 0 {
+    let torn_bytes = after.remains.torn_end().saturating_sub(chain.position);
+    if planted::is(Bug::TornTailCutsOneTooMany) && torn_bytes > 0 {
         end = before;
     }
     if planted::is(Bug::AcknowledgedBlockRewritten) && !end.position.is_multiple_of(end.segment_bytes) {
         end.position -= BLOCK_BYTES as u64;
     }
-    Ok(Recovered { end, torn_bytes: after.torn_bytes, read_bytes: files.read_bytes })
+    Ok(Recovered { end, torn_bytes, read_bytes: files.read_bytes })
 }
 
 /// Whether the segment that `seal` ended still ends with that frame.
@@ -120,7 +121,7 @@ async fn frame_bad_item<E: Env>(
 /// What lies after the end of the log.
 #[derive(Debug, Default)]
 struct After {
-    torn_bytes: u64,
+    remains: Remains,
     /// Highest offset that a whole frame there calls durable.
     durable: u64,
 }
@@ -225,11 +226,8 @@ impl<'a, E: Env> SegmentReader<'a, E> {
                 position = (position / self.segment_bytes + 1) * self.segment_bytes;
                 continue;
             }
-            let is_zero = block.iter().all(|&byte| byte == 0);
+            after.remains.note(chain, position, block);
             let frame_bytes = Chain { position, ..*chain }.frame_bytes(block);
-            if !is_zero {
-                after.torn_bytes = position + BLOCK_BYTES as u64 - chain.position;
-            }
             if let Ok(len) = frame_bytes {
                 let durable = chain.proof(position, self.bytes(position, len).await?);
                 if durable.is_some() {

@@ -2,12 +2,25 @@
 //!
 //! Segment n covers the physical offsets `n·segment_bytes .. (n+1)·segment_bytes` and is named by the first of
 //! them, in 20 digits: `00000000000268435456.log`. It has no header of its own: its first frame carries the chain.
+//!
+//! A segment that retired is renamed to `….spare`, and from there to the name of a later segment. What it holds is not
+//! overwritten before: every frame says where in the log it belongs, and so is never taken for one of the later segment.
 
 use std::path::{Path, PathBuf};
 
 /// The name of the segment that begins at this physical offset.
 pub fn file_name(base: u64) -> String {
     format!("{base:020}.log")
+}
+
+/// The name of a file that held the segment at this physical offset and may hold another.
+pub fn spare_name(base: u64) -> String {
+    format!("{base:020}.spare")
+}
+
+/// The base of the segment that a spare file held; `None` for another name.
+pub fn spare_base_of(name: &str) -> Option<u64> {
+    name.strip_suffix(".spare").and_then(|digits| base_of(&format!("{digits}.log")))
 }
 
 /// The physical offset at which the segment of that name begins; `None` for a name that is no segment's.
@@ -42,5 +55,6 @@ mod tests {
             assert_eq!(base_of(name), *base, "{name}");
         }
         assert_eq!(base_of(&file_name(4096)), Some(4096));
+        assert_eq!((spare_base_of(&spare_name(4096)), base_of(&spare_name(4096))), (Some(4096), None));
     }
 }

@@ -1,29 +1,33 @@
 //! The files of one log: found by physical offset, prepared ahead of the writer.
 //!
 //! ```text
-//!   sealed … │ active: frames │ zeros written and flushed │ not prepared yet
-//!                             ^ writer                    ^ ready
+//!   retired │ sealed … │ active: frames │ written before and flushed │ not prepared yet
+//!     spare │          │                ^ writer                     ^ ready
+//!       └────────────── renamed to the next segment to prepare ─────────┘
 //! ```
 //!
 //! Invariants
 //!  1. Everything from the active segment's base to `ready` is in files whose names are durable, and was
-//!     written with zeros and flushed; the writer writes only there, so appending needs no journal commit. What
-//!     an earlier process prepared may have less behind it than it seems: writing there is slower, not wrong.
+//!     written and flushed, with zeros or in a file's earlier life; the writer writes only there, so appending needs no
+//!     journal commit. What an earlier process prepared may have less behind it than it seems: writing there is slower,
+//!     not wrong.
 //!  2. Zeros are written only at or after `ready`: never where a frame may be.
 //!  3. A segment is prepared to its last byte before the next one is created.
+//!  4. A retired file gets another name only after its old one is durably gone, and is written only after the new one is
+//!     durable.
 //!
 //! Not here: when to prepare more (`appender`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::segment;
 use crate::env::{BLOCK_BYTES, DiskSpace, Env, File, OpenHow};
-use crate::limits::SEGMENT_FILES_OPEN_MAX;
+use crate::limits::{SEGMENT_FILES_OPEN_MAX, SPARE_SEGMENTS_MAX};
 use crate::planted::{self, Bug};
 
 /// See the module. One per shard.
@@ -38,8 +42,18 @@ pub(crate) struct SegmentSet<E: Env> {
     /// Nothing is written before this any more.
     written: Cell<u64>,
     disk_full: Cell<bool>,
+    /// Files of retired segments, by their old bases.
+    spares: RefCell<BTreeSet<u64>>,
+    /// Segments that must not retire, because somebody is about to read them.
+    pins: RefCell<BTreeMap<u64, Rc<()>>>,
     /// What prepared space is filled with; kept while chunks of its length follow one another.
     zeros: RefCell<Option<Rc<E::Buffer>>>,
+}
+
+/// Keeps a segment from retiring.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    _held: Rc<()>,
 }
 
 impl<E: Env> SegmentSet<E> {
@@ -54,6 +68,8 @@ impl<E: Env> SegmentSet<E> {
             ready: Cell::new(active),
             written: Cell::new(active),
             disk_full: Cell::new(false),
+            spares: RefCell::default(),
+            pins: RefCell::default(),
             zeros: RefCell::default(),
         }
     }
@@ -154,17 +170,77 @@ impl<E: Env> SegmentSet<E> {
     async fn open_or_create(&self, base: u64) -> io::Result<E::File> {
         let path = self.path(base);
         let how = OpenHow { create_new: false, write: true, sync_writes: self.sync_writes };
+        let mut recycled = false;
         let file = match self.env.open(&path, how).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.env.open(&path, OpenHow { create_new: true, ..how }).await?
+                // Bound before the wait: nothing stays borrowed meanwhile.
+                let spare = self.spares.borrow_mut().pop_first();
+                match spare {
+                    Some(spare) => {
+                        self.env.rename(&self.spare_path(spare), &path).await?;
+                        recycled = true;
+                        self.env.open(&path, how).await?
+                    }
+                    None => self.env.open(&path, OpenHow { create_new: true, ..how }).await?,
+                }
             }
             opened => opened?,
         };
         // Also when it was there: an attempt that failed half-way may have made it.
-        if !planted::is(Bug::FolderSyncForgotten) {
+        let forgotten =
+            planted::is(Bug::FolderSyncForgotten) || (recycled && planted::is(Bug::RecycledNameUnsynced));
+        if !forgotten {
             self.env.sync_folder(&self.folder).await?;
         }
         Ok(file)
+    }
+
+    /// The segment at `base` leaves the log: its file becomes a spare one, once and for all. An error leaves it open whether
+    /// it did.
+    pub async fn retire(&self, base: u64) -> io::Result<()> {
+        let file = self.files.borrow_mut().remove(&base);
+        self.pins.borrow_mut().remove(&base);
+        close_all::<E>(file.and_then(Rc::into_inner)).await;
+        self.env.rename(&self.path(base), &self.spare_path(base)).await?;
+        if !planted::is(Bug::RetiredNameUnsynced) {
+            self.env.sync_folder(&self.folder).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the spare files that an earlier process left, and removes those that are too many.
+    pub async fn take_spares(&self, bases: Vec<u64>) -> io::Result<()> {
+        for base in bases {
+            self.keep_spare(base, false).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of a retired segment's file: it is used again, or removed if there are enough, or the disk has
+    /// little space.
+    pub async fn keep_spare(&self, base: u64, is_disk_low: bool) -> io::Result<()> {
+        if self.spares.borrow().len() < SPARE_SEGMENTS_MAX && !is_disk_low {
+            self.spares.borrow_mut().insert(base);
+            return Ok(());
+        }
+        self.env.remove(&self.spare_path(base)).await
+    }
+
+    /// Whether somebody reads the segment at `base`, or is about to.
+    pub fn is_read(&self, base: u64) -> bool {
+        let is_open = |file: &Rc<E::File>| Rc::strong_count(file) > 1;
+        let is_pinned = |pin: &Rc<()>| Rc::strong_count(pin) > 1;
+        self.files.borrow().get(&base).is_some_and(is_open)
+            || self.pins.borrow().get(&base).is_some_and(is_pinned)
+    }
+
+    /// The segment of `physical` does not retire as long as the pin is held.
+    pub fn pin(&self, physical: u64) -> Pin {
+        Pin { _held: self.pins.borrow_mut().entry(self.base(physical)).or_default().clone() }
+    }
+
+    fn spare_path(&self, base: u64) -> PathBuf {
+        self.folder.join(segment::spare_name(base))
     }
 
     /// The file to read a physical offset from, opened if it is not.

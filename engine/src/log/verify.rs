@@ -10,11 +10,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::chain::Chain;
+use super::chain::{Chain, Remains};
 use super::files::{SegmentBytes, Source};
 use super::frame::{Frame, FrameFault, FrameKind, ItemKind, split_fact};
 use super::segment;
-use crate::folder::{MARKER_FILE, Marker};
+use crate::folder::{self, MARKER_FILE, Marker};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,14 +77,24 @@ pub fn verify_names<'a>(
     let mut walk =
         Walk { chain: Chain::new(store_id, marker.segment_bytes), ends: HashMap::new(), fault: None };
     let count = bases.last().map_or(1, |last| last / marker.segment_bytes + 1);
-    for base in (0..count).map(|n| n * marker.segment_bytes) {
+    let first = bases.first().map_or(0, |first| first / marker.segment_bytes);
+    if let Err(lost) = folder::kept(names, &bases, marker.segment_bytes)
+        && !bases.contains(&lost)
+        && bases.first().is_some_and(|first| lost < *first)
+    {
+        report.find(&segment::file_name(lost), 0, "this segment is missing".into());
+    }
+    if let Some(&base) = bases.first().filter(|base| **base > 0) {
+        walk.resume(base, &mut SegmentBytes::new(open(&segment::file_name(base))?)?, base)?;
+    }
+    for base in (first..count).map(|n| n * marker.segment_bytes) {
         let name = segment::file_name(base);
         if bases.contains(&base) {
             walk.segment(base, SegmentBytes::new(open(&name)?)?, &mut report)?;
         } else {
             report.find(&name, 0, "this segment is missing".into());
             let physical = walk.chain.position;
-            walk.fault.get_or_insert(Fault { physical, fault: FrameFault::Empty, blank: true });
+            walk.fault.get_or_insert(Fault::new(physical, FrameFault::Empty));
         }
     }
     walk.end(&mut report);
@@ -115,7 +125,13 @@ struct Walk {
 struct Fault {
     physical: u64,
     fault: FrameFault,
-    blank: bool,
+    remains: Remains,
+}
+
+impl Fault {
+    fn new(physical: u64, fault: FrameFault) -> Fault {
+        Fault { physical, fault, remains: Remains::default() }
+    }
 }
 
 impl Walk {
@@ -133,7 +149,7 @@ impl Walk {
                 match self.follow(&mut bytes, report)? {
                     Ok(FrameKind::Seal) => return Ok(()),
                     Ok(_) => continue,
-                    Err(fault) => self.fault = Some(Fault { physical: from, fault, blank: true }),
+                    Err(fault) => self.fault = Some(Fault::new(from, fault)),
                 }
             }
             let broken = self.fault.as_mut().expect("it was set just now, or in an earlier segment");
@@ -142,8 +158,9 @@ impl Walk {
                 let header = &frame.header;
                 header.store_id == store_id && header.position == base + at && header.durable > physical
             };
-            let (next, blank) = bytes.next_frame(from - base, proves)?;
-            broken.blank &= blank;
+            let (chain, remains) = (&self.chain, &mut broken.remains);
+            let skip = |at: u64, block: &[u8]| remains.note(chain, base + at, block);
+            let next = bytes.next_frame(from - base, proves, skip)?;
             let Some(next) = next else { return Ok(()) };
             let what = format!("{}, but it was once durable", broken.fault);
             report.find(&segment::file_name(self.base(physical)), physical - self.base(physical), what);
@@ -233,7 +250,7 @@ impl Walk {
         if self.chain.durable > broken.physical {
             let what = format!("{}, but it was once durable", broken.fault);
             report.find(&segment::file_name(base), broken.physical - base, what);
-        } else if !broken.blank {
+        } else if broken.remains.torn_end() > 0 {
             report.torn_at = Some(broken.physical);
         }
     }

@@ -7,6 +7,8 @@
 use std::rc::Rc;
 
 use super::map::QueueEnd;
+use crate::planted::{self, Bug};
+
 use super::{Damaged, Merge, NO_SEGMENT, QueueRow, Sidecar, Source};
 
 /// See the module. One per shard.
@@ -32,9 +34,22 @@ impl SidecarSet {
     /// The oldest sidecar leaves: its segment retires. `None` if it is still needed: look-ups of facts end at the base that
     /// the newest one names.
     pub fn retire_oldest(&mut self) -> Option<Rc<Sidecar>> {
-        let oldest = self.all.first()?;
-        let needed = self.all.last().is_none_or(|last| last.base_at() <= oldest.base());
-        if needed { None } else { Some(self.all.remove(0)) }
+        if self.can_spare_oldest() { Some(self.all.remove(0)) } else { None }
+    }
+
+    /// Whether all facts and queue ends can be told from these.
+    pub fn is_complete(&self) -> bool {
+        let base_at = self.all.last().map_or(0, |last| last.base_at());
+        self.all.first().is_none_or(|first| first.base() <= base_at)
+    }
+
+    /// Whether nothing but records is lost without the oldest one.
+    pub fn can_spare_oldest(&self) -> bool {
+        if planted::is(Bug::RetiredWhileNeeded) {
+            return self.all.len() > 1;
+        }
+        let base_at = self.all.last().map_or(0, |last| last.base_at());
+        self.all.first().is_some_and(|oldest| oldest.base() < base_at)
     }
 
     /// All, the oldest first.

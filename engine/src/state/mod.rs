@@ -208,8 +208,7 @@ impl State {
     }
 
     /// The oldest segment retires, with its sidecar. `None` if its sidecar is still needed. The caller then drops the
-    /// files, the sidecar's first; queues begin after it from now on ([`State::first_kept`]).
-    #[expect(dead_code, reason = "retention calls it")]
+    /// files, the segment's first; queues begin after it from now on ([`State::first_kept`]).
     pub fn retire_oldest(&mut self) -> Option<Rc<Sidecar>> {
         self.sidecars.retire_oldest()
     }

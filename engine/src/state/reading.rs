@@ -6,7 +6,8 @@
 use super::State;
 use super::queues::{Entry, Queue};
 use crate::offset::{PhysicalOffset, QueueOffset};
-use crate::sidecar::{Damaged, ENTRY_BYTES, NO_SEGMENT, Sidecar, queue_key, queue_of_key};
+use crate::planted::{self, Bug};
+use crate::sidecar::{Damaged, ENTRY_BYTES, Sidecar, queue_key, queue_of_key};
 
 /// Entries of a queue, one after the other.
 pub(crate) enum Run<'a> {
@@ -76,7 +77,8 @@ impl State {
         }
         let (topic, queue_id) = queue.name();
         let first = self.sidecars.first_kept(&queue_key(topic, queue_id), queue.last_sealed);
-        QueueOffset(first.ok().flatten().unwrap_or(queue.held_from())).max(queue.min())
+        let late = u64::from(planted::is(Bug::MinimumOffByOne));
+        QueueOffset(first.ok().flatten().map_or(queue.held_from(), |first| first + late)).max(queue.min())
     }
 
     /// The queue and offset of the record that begins at `physical`, if it is still there.
@@ -127,7 +129,7 @@ impl State {
 
     /// The segment before which nothing is kept.
     pub fn first_base(&self) -> u64 {
-        let learnt = self.learnt.front().map_or(NO_SEGMENT, |learnt| learnt.base);
+        let learnt = self.learnt.front().map_or(self.next_base, |learnt| learnt.base);
         self.sidecars.first().map_or(learnt, |first| first.base())
     }
 }

@@ -37,6 +37,10 @@ pub struct Scope {
     pub exhaustive_units_max: usize,
     /// Beyond, so many.
     pub samples: usize,
+    /// Of a thousand moments of a workload, so many: then the same number of states comes from more workloads.
+    pub points_per_mille: u32,
+    /// The log may hold few segments: others retire and are used again.
+    pub retains: bool,
 }
 
 impl Scope {
@@ -44,6 +48,16 @@ impl Scope {
     pub fn short(seed: u64, states: u64) -> Scope {
         let bounds = Scope::long(seed, states);
         Scope { exhaustive_units_max: 4, samples: 6, ..bounds }
+    }
+
+    /// The same for logs whose segments retire: they are longer, so fewer moments of each.
+    pub fn short_retaining(seed: u64, states: u64) -> Scope {
+        Scope { points_per_mille: 250, retains: true, ..Scope::short(seed, states) }
+    }
+
+    /// All subsets, of logs whose segments retire.
+    pub fn long_retaining(seed: u64, states: u64) -> Scope {
+        Scope { retains: true, ..Scope::long(seed, states) }
     }
 
     /// All subsets of up to ten pending units, 64 samples beyond.
@@ -55,6 +69,8 @@ impl Scope {
             workloads_max: u64::MAX,
             exhaustive_units_max: 10,
             samples: 64,
+            points_per_mille: 1000,
+            retains: false,
         }
     }
 }
@@ -80,6 +96,8 @@ pub struct Tally {
     pub kept_more: u64,
     /// Recoveries that went through more than one segment.
     pub rolled: u64,
+    /// Recoveries of a log whose first segments have retired.
+    pub retired: u64,
     /// Crashes inside recovery.
     pub in_recovery: u64,
     /// Crashes of a store that had already recovered from one.
@@ -135,9 +153,12 @@ pub(super) struct Point {
 
 fn enumerate(scope: &Scope, number: u64, tally: &mut Tally) -> Result<(), (String, String)> {
     let random = workload_random(scope.seed, number);
-    let workload = Workload::draw(&random);
+    let workload = if scope.retains { Workload::draw_retaining(&random) } else { Workload::draw(&random) };
     let (points, model) = record(&workload, &random).map_err(|what| ("without a crash".into(), what))?;
     for (index, point) in points.iter().enumerate() {
+        if scope.points_per_mille < 1000 && !random.chance(scope.points_per_mille) {
+            continue;
+        }
         let units = point.disk.pending_units();
         // While nothing was appended, most of what is pending is the probe's, and the same each time.
         let scope = if point.appended > 0 { *scope } else { Scope::short(scope.seed, scope.states) };
@@ -282,6 +303,7 @@ impl Lives<'_> {
                 tally.kept_more += u64::from(recovered > answered);
                 tally.rolled +=
                     u64::from(model.first(recovered).last_ticket().0 > self.options.segment_bytes);
+                tally.retired += u64::from(life.log_start() > 0);
                 tally.after_recovery += u64::from(crashes);
             }
         }

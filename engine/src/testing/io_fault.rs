@@ -121,7 +121,9 @@ pub fn run(scope: &Scope, mut progress: impl FnMut(&Tally)) -> Result<Tally, Vio
 
 fn fail_everything(seed: u64, number: u64, tally: &mut Tally) -> Result<(), (String, String)> {
     let random = workload_random(seed, number);
-    let workload = Workload::draw(&random);
+    // Every third one's segments retire.
+    let retains = number % 3 == 2;
+    let workload = if retains { Workload::draw_retaining(&random) } else { Workload::draw(&random) };
     let without = |what| ("without a fault".to_string(), what);
     let (points, model) = record(&workload, &random).map_err(without)?;
 

@@ -10,6 +10,7 @@
 //!  1. The watermark never goes back, and never moves again once the log is poisoned.
 //!  2. Consumers see nothing that is not durable.
 //!  3. A program that waits in vain is a failure.
+//!  4. What was planned to be read is read, whatever retires meanwhile, and nothing retires before its time.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -22,7 +23,7 @@ use super::workload::{FOLDER, Pace};
 use crate::batch::Batch;
 use crate::env::sim::{PATIENCE, Sim, SimEnv, Step};
 use crate::env::{Env, Signal, TaskClass};
-use crate::store::{AppendError, OpenError, Store, StoreOptions, Ticket};
+use crate::store::{AppendError, OpenError, Piece, ReadBudget, ReadError, Store, StoreOptions, Ticket};
 
 /// Tries of a batch that is refused for want of space or for being busy.
 const REFUSALS_MAX: usize = 200;
@@ -134,6 +135,11 @@ impl Life {
         self.recovered.get()
     }
 
+    /// Physical offset at which the log begins; 0 before it is open.
+    pub fn log_start(&self) -> u64 {
+        self.store.borrow().as_ref().map_or(0, |store| store.log_bounds().0.0)
+    }
+
     /// Why the store would not open, if it would not.
     pub fn refused(&self) -> Option<OpenError> {
         self.refused.borrow().clone()
@@ -170,20 +176,30 @@ impl Life {
         self.store.replace(Some(store.clone()));
         self.recovered.set(Some(recovered));
 
+        self.check_retention(&store)?;
+
         let (resends, pace) = self.script.resends;
         let again = lost.into_iter().take(resends).map(|plan| (plan, pace));
-        for (plan, pace) in again.chain(self.script.plans.iter().cloned()) {
+        let plans: Vec<_> = again.chain(self.script.plans.iter().cloned()).collect();
+        let mut held = None;
+        for (number, (plan, pace)) in plans.iter().enumerate() {
+            if number == plans.len() / 2 {
+                held = HeldRead::plan(&store).await;
+            }
             match pace {
                 Pace::Next => {}
-                Pace::Sleep(duration) => env.sleep(duration).await,
+                Pace::Sleep(duration) => env.sleep(*duration).await,
                 Pace::Durable => settle(&store, &self.last_ticket(), &progress).await,
             }
-            if !self.append(&env, &store, &plan).await? {
+            if !self.append(&env, &store, plan).await? {
                 return Ok(());
             }
         }
         if self.script.settles {
             settle(&store, &self.last_ticket(), &progress).await;
+        }
+        if let Some(held) = held {
+            held.read(&store).await?;
         }
         if self.script.closes {
             store
@@ -221,6 +237,17 @@ impl Life {
         Ok(false)
     }
 
+    /// Nothing retires while the log is not larger than it may be.
+    fn check_retention(&self, store: &Store<SimEnv>) -> Result<(), String> {
+        let StoreOptions { segment_bytes, retention, .. } = &self.script.options;
+        let (start, end) = (store.log_bounds().0.0, store.durable().0);
+        let too_early = retention.bytes_max.is_none_or(|max| end - start + segment_bytes <= max);
+        if start > 0 && too_early {
+            return Err(format!("the log begins at {start} and ends at {end}: a segment retired too early"));
+        }
+        Ok(())
+    }
+
     fn last_ticket(&self) -> Ticket {
         self.model.borrow().last_ticket()
     }
@@ -251,6 +278,43 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// A read that was planned and is not made yet, and what it must bring.
+struct HeldRead {
+    pieces: Vec<Piece<SimEnv>>,
+    bytes: Vec<u8>,
+}
+
+impl HeldRead {
+    /// Plans to read the oldest records of a queue. None if they cannot be read at all.
+    async fn plan(store: &Store<SimEnv>) -> Option<HeldRead> {
+        let (topic, queue_id) = QUEUES[0];
+        let queue = store.find_queue(topic, queue_id)?;
+        let budget = ReadBudget { records_max: 3, bytes_max: 64 * 1024, entries_max: 3 };
+        let plan = || store.read(queue, store.bounds(queue).0, budget, |_| true).pieces;
+        let (pieces, mut now) = (plan(), plan());
+        store.fetch(&mut now).await.ok()?;
+        Some(HeldRead { pieces, bytes: bytes_of(&now) })
+    }
+
+    async fn read(mut self, store: &Store<SimEnv>) -> Result<(), String> {
+        match store.fetch(&mut self.pieces).await {
+            Ok(()) if bytes_of(&self.pieces) == self.bytes => Ok(()),
+            Ok(()) => Err("a planned read brings other bytes than before".into()),
+            // The disk may fail, but not because the file has gone.
+            Err(ReadError::Io { error, .. }) if !error.contains("not found") => Ok(()),
+            Err(error) => Err(format!("a planned read: {error}")),
+        }
+    }
+}
+
+fn bytes_of(pieces: &[Piece<SimEnv>]) -> Vec<u8> {
+    let hot = |piece: &Piece<SimEnv>| match piece {
+        Piece::Hot(slice) => slice.bytes().to_vec(),
+        Piece::Cold { .. } => Vec::new(),
+    };
+    pieces.iter().flat_map(hot).collect()
 }
 
 /// Returns once the ticket is durable, or never will be.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::model::{NUMBER_KEY, Plan, QUEUES};
 use crate::env::Random;
 use crate::limits::SEGMENT_BYTES_MIN;
+use crate::retention::Retention;
 use crate::store::{FlushHow, StoreOptions};
 
 /// The folder that every workload opens.
@@ -49,11 +50,32 @@ impl Workload {
         }
         Workload { options, plans, closes: random.chance(300) }
     }
+
+    /// Draws one whose log may hold few segments, so that others retire and are used again.
+    pub fn draw_retaining(random: &Random) -> Workload {
+        let segment_bytes = SEGMENT_BYTES_MIN * (1 + random.below(2));
+        let bytes_max = Some(segment_bytes * (1 + random.below(2)));
+        let retention = Retention { bytes_max, ..Retention::default() };
+        let options = StoreOptions { segment_bytes, retention, ..draw_options(random) };
+        let plans = draw_steady(random, 16 + random.below(24));
+        Workload { options, plans, closes: random.chance(300) }
+    }
 }
 
 fn draw_mixed(random: &Random, count: u64) -> Vec<(Plan, Pace)> {
     let quiet = random.chance(500);
     (0..count).map(|number| (draw_plan(random, number), draw_pace(random, quiet))).collect()
+}
+
+/// Batches that are mostly waited for, so that segments are sealed and retire while others are filled.
+fn draw_steady(random: &Random, count: u64) -> Vec<(Plan, Pace)> {
+    let pace = || match random.below(10) {
+        0..6 => Pace::Durable,
+        6..8 => Pace::Sleep(Duration::from_millis(1 + random.below(5))),
+        8 => Pace::Sleep(Duration::from_millis(1100)),
+        _ => Pace::Next,
+    };
+    (0..count).map(|number| (draw_plan(random, number), pace())).collect()
 }
 
 /// Small batches by twos, the second right behind the first: two frames of a sector or two in flight, whose
