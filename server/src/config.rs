@@ -134,6 +134,16 @@ settings! {
         /// Space per shard kept prepared for group offsets, for a disk that has nothing left.
         reserve: ByteSize = ByteSize(4 << 20);
     }
+    /// How long records are kept. They go by whole segments, the oldest first, and never while
+    /// somebody reads them.
+    retention: Retention {
+        /// Since the newest record of a segment was stored.
+        age: Duration = Duration::from_secs(72 * 3600);
+        /// Of each shard's log; the rest goes even if it is younger. "0B": no bound.
+        bytes: ByteSize = ByteSize(0);
+        /// Of the disk, for the logs of all shards together. 100: no bound.
+        disk_percent: u8 = 100;
+    }
     /// Topics.
     topics: Topics {
         /// Create a topic when the first message for it comes.

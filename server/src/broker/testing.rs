@@ -18,6 +18,7 @@ use ringmq_conn::ConnId;
 use ringmq_engine::Store;
 use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
 use ringmq_engine::env::{Env, Signal};
+use ringmq_engine::retention::Retention;
 use ringmq_engine::store::{FlushHow, Piece, StoreOptions};
 use ringmq_wire::code::RequestCode;
 use ringmq_wire::frame::{self, Decoded};
@@ -139,7 +140,12 @@ pub fn captured_frames() -> BTreeMap<String, Vec<u8>> {
 
 /// A store in the simulated folder.
 pub fn open_store(sim: &Sim) -> Store<SimEnv> {
+    open_store_keeping(sim, Retention::default())
+}
+
+fn open_store_keeping(sim: &Sim, retention: Retention) -> Store<SimEnv> {
     let options = StoreOptions {
+        retention,
         segment_bytes: 4 << 20,
         writes_in_flight_max: 4,
         tail_cache_bytes: 16 << 20,
@@ -170,8 +176,13 @@ impl Table {
 
     /// A broker on what an earlier one left.
     pub fn on(disk: Disk, settings: Settings) -> Table {
+        Table::keeping(disk, settings, Retention::default())
+    }
+
+    /// The same, whose records are not kept for ever.
+    pub fn keeping(disk: Disk, settings: Settings, retention: Retention) -> Table {
         let sim = Sim::on(disk, 1);
-        let store = open_store(&sim);
+        let store = open_store_keeping(&sim, retention);
         let broker = Broker::open(store.clone(), identity(), settings, now_of(&sim)).unwrap();
         Table {
             sim,

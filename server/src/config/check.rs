@@ -110,9 +110,11 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
 /// Shares are shares, in their order, and the reserve fits into a segment.
 fn check_disk(settings: &Settings) -> Result<(), CheckError> {
     let disk = &settings.disk;
-    for (key, percent) in
-        [("disk.warn_percent", disk.warn_percent), ("disk.refuse_percent", disk.refuse_percent)]
-    {
+    for (key, percent) in [
+        ("disk.warn_percent", disk.warn_percent),
+        ("disk.refuse_percent", disk.refuse_percent),
+        ("retention.disk_percent", settings.retention.disk_percent),
+    ] {
         if percent == 0 || percent > 100 {
             return Err(CheckError { key, what: format!("is {percent}; write 1 to 100") });
         }
@@ -214,6 +216,7 @@ mod tests {
             (&[("disk.refuse_percent", "101")], "disk.refuse_percent is 101; write 1 to 100"),
             (&[("disk.warn_percent", "0")], "disk.warn_percent is 0; write 1 to 100"),
             (&[("disk.warn_percent", "91")], "disk.warn_percent is 91, above disk.refuse_percent"),
+            (&[("retention.disk_percent", "0")], "retention.disk_percent is 0; write 1 to 100"),
             (&[("disk.reserve", "129MiB")], "disk.reserve is 129MiB; write 128MiB or less"),
             (&[("limits.connections", "1000000")], "limits.connections is 1000000; write 1 to "),
         ];

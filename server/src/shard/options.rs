@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use ringmq_conn::limits::{Bounds, CONNECTIONS_MAX};
 use ringmq_conn::ring::RingConfig;
+use ringmq_engine::retention::Retention;
 use ringmq_engine::space::SpaceLimits;
 use ringmq_engine::store::{FlushHow, StoreOptions};
 
@@ -33,6 +34,19 @@ pub fn store(settings: &Settings) -> StoreOptions {
             refuse_percent: settings.disk.refuse_percent,
             reserve_bytes: settings.disk.reserve.0,
         },
+        retention: retention(settings),
+    }
+}
+
+/// The shards of a node share its part of the disk.
+fn retention(settings: &Settings) -> Retention {
+    let kept = &settings.retention;
+    let shards = u32::try_from(settings.shards().max(1)).unwrap_or(u32::MAX);
+    Retention {
+        age: Some(kept.age),
+        bytes_max: (kept.bytes.0 > 0).then_some(kept.bytes.0),
+        disk_millionths_max: (kept.disk_percent < 100)
+            .then(|| u32::from(kept.disk_percent) * 10_000 / shards),
     }
 }
 

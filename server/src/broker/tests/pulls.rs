@@ -5,6 +5,9 @@ use std::time::Duration;
 use ringmq_wire::code::RequestCode::*;
 use ringmq_wire::code::response;
 
+use ringmq_engine::env::sim::Disk;
+use ringmq_engine::retention::Retention;
+
 use crate::broker::Settings;
 use crate::broker::limits::{PARKED_PER_QUEUE_MAX, PULL_ENTRIES_MAX};
 use crate::broker::testing::{Answer, Fields, Table};
@@ -16,6 +19,34 @@ const SUSPEND_WITH: i32 = 2 | 4;
 fn offsets(answer: &Answer) -> (i64, i64, i64) {
     assert_eq!(answer.field("suggestWhichBrokerId"), "0");
     (answer.number("nextBeginOffset"), answer.number("minOffset"), answer.number("maxOffset"))
+}
+
+#[test]
+fn a_queue_whose_first_records_have_retired_begins_later_and_says_so() {
+    let retention = Retention { bytes_max: Some(8 << 20), ..Retention::default() };
+    let mut table = Table::keeping(Disk::new(), Settings::default(), retention);
+    let conn = table.connect();
+    let body = "x".repeat(1 << 20);
+    table.send(conn, "T", 0, "", "first").expect(0);
+    for _ in 0..20 {
+        table.send(conn, "T", 0, "", &body).expect(0);
+        table.sim.run_for(Duration::from_millis(300));
+    }
+    table.sim.run_for(Duration::from_secs(2));
+    let bound = |table: &mut Table, code| {
+        let fields = [("topic", "T".into()), ("queueId", 0.into())];
+        let answer = table.call(conn, code, &fields, &[]).expect(0);
+        answer.number(if code == GetEarliestStoreTime { "timestamp" } else { "offset" })
+    };
+    let (min, max) = (bound(&mut table, GetMinOffset), bound(&mut table, GetMaxOffset));
+    assert!(min > 0 && max == 21, "{min} to {max}");
+    let below = table.pull(conn, "T", 0, 0, "*").expect(response::PULL_OFFSET_MOVED);
+    assert_eq!(offsets(&below), (min, min, max));
+    assert!(below.remark.contains("OFFSET_TOO_SMALL"), "{}", below.remark);
+    let first = table.pull(conn, "T", 0, min, "*").expect(0);
+    let record = first.records()[0];
+    assert_eq!(record.queue_offset, min);
+    assert_eq!(bound(&mut table, GetEarliestStoreTime), record.store_timestamp_ms);
 }
 
 /// A pull that waits, with a subscription of its own.
