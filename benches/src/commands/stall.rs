@@ -1,13 +1,15 @@
 //! `stall`: many short runs; none may hang.
 //!
 //! Each run has a server of its own, so that what it says at its end (longest disk write, longest delay of a heartbeat)
-//! is about this run: a silence as long as a write is the disk's, one as long as a heartbeat's delay is the core's.
+//! is about this run: a silence as long as a write is the disk's, one as long as a heartbeat's delay is the core's. A
+//! silence longer than all of these together is nobody's, and misses a bar; so does a refused send, since a server that
+//! refuses everything is never silent.
 
 use super::CommandError;
 use super::shape::{Shape, Width};
 use super::stage::Stage;
 use crate::load::LoadError;
-use crate::report::{Bar, Report};
+use crate::report::{Bar, Report, Round};
 use clap::Args;
 
 /// Many short runs: none may hang.
@@ -51,7 +53,18 @@ impl Stall {
                 }
             }
         }
+        let unexplained = report.rounds.iter().filter(|round| !is_explained(round)).count();
+        let refused: u64 = report.rounds.iter().map(|round| round.refused).sum();
         report.bars.push(Bar::at_most("runs that hang", 0.0, Some(f64::from(hung)), ""));
+        report.bars.push(Bar::at_most("silences not explained", 0.0, Some(unexplained as f64), ""));
+        report.bars.push(Bar::at_most("refused sends", 0.0, Some(refused as f64), ""));
         Ok(report)
     }
+}
+
+/// Whether the disk, the server's cores and the generator's own core account for the longest silence.
+fn is_explained(round: &Round) -> bool {
+    let us = |number: Option<u64>| number.unwrap_or(0) as f64;
+    let delays = us(round.longest_heartbeat_delay_us).max(round.longest_core_delay_us);
+    round.longest_silence_us <= us(round.longest_write_us) + delays + round.longest_oversleep_us
 }
