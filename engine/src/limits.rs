@@ -35,8 +35,13 @@ pub const SEARCH_BYTES: u64 = 2 * BATCH_BYTES_MAX as u64;
 pub const SEARCH_PROBE_BYTES: u64 = 1 << 20;
 /// Cold records nearer to each other than this come with one read.
 pub const READ_GAP_BYTES_MAX: u64 = 64 * 1024;
-/// Read ahead of one consumer that goes on, at most: some reads in flight while it is served from others.
-pub const READ_WINDOW_BYTES_MAX: u64 = 4 << 20;
+/// Read ahead of one consumer that goes on, at most. With half of it, a consumer waited for the disk whenever the machine
+/// hesitated for a millisecond.
+pub const READ_WINDOW_BYTES_MAX: u64 = 8 << 20;
+/// A log that gave nothing to the disk for so long has no producers that cold reads could disturb.
+pub const WRITERS_QUIET_AFTER: Duration = Duration::from_millis(20);
+/// Longest pause between two cold reads while producers write, however slow the disk is.
+pub const READ_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Segment files held open. Beyond: the oldest that nobody uses is closed.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 

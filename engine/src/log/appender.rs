@@ -54,6 +54,7 @@ async fn append<E: Env>(log: Rc<Log<E>>) {
 
 async fn write<E: Env>(log: Rc<Log<E>>, number: u64, position: u64, buffer: Rc<E::Buffer>) {
     let issued = log.env.monotonic();
+    log.read_gate.written(issued);
     let mut done = write_frame(&log, position, buffer).await;
     if planted::is(Bug::AnswerBeforeFlush) && done.is_ok() {
         log.complete(number);

@@ -69,6 +69,7 @@ mod extents;
 mod files;
 pub mod frame;
 mod read_ahead;
+mod read_gate;
 mod reader;
 mod recovery;
 pub mod segment;
@@ -80,6 +81,7 @@ use cache::TailCache;
 use extents::Extents;
 use frame::FrameKind;
 use read_ahead::ReadAhead;
+use read_gate::ReadGate;
 use tail::ClosedFrame;
 
 pub(crate) use chain::Chain;
@@ -109,6 +111,7 @@ pub(crate) struct Log<E: Env> {
     extents: Extents<E::Buffer>,
     read_limits: read_ahead::Limits,
     read_ahead: RefCell<ReadAhead>,
+    read_gate: ReadGate,
     /// Marks of durable frames, until the owner takes them.
     released: RefCell<Vec<Mark>>,
     /// Under `answer_before_flush`: how far it is flushed.
@@ -168,6 +171,7 @@ impl<E: Env> Log<E> {
             extents: Extents::new(options.cold_bytes_max),
             read_limits,
             read_ahead: RefCell::new(ReadAhead::new(read_limits)),
+            read_gate: ReadGate::default(),
             released: RefCell::default(),
             flushed: Cell::new(start.position),
             longest_write: Cell::new(Duration::ZERO),
@@ -390,6 +394,7 @@ impl<E: Env> Log<E> {
             self.settle().await;
         }
         self.stopped.set(true);
+        self.read_gate.open();
         self.work.fire();
         self.space_wanted.fire();
         self.may_retire.fire();

@@ -14,7 +14,8 @@
 //!  4. Nothing is read that may still change: reading ahead ends where the log is not durable, or is in memory anyway.
 //!  5. A segment is held from before its read until after it.
 //!
-//! Not here: which records (`state`), how far to read ahead (`read_ahead`), the memory (`extents`).
+//! Not here: which records (`state`), how far to read ahead (`read_ahead`), the memory (`extents`), and how reads give
+//! way to producers (`read_gate`).
 
 use std::rc::Rc;
 
@@ -209,11 +210,19 @@ fn read_ahead<E: Env>(log: &Rc<Log<E>>, from: u64, to: u64) {
 fn start<E: Env>(log: &Rc<Log<E>>, loan: Loan<E::Buffer>) -> Loan<E::Buffer> {
     let (reading, on) = (loan.clone(), log.clone());
     appender::spawn(log, TaskClass::Read, async move {
+        let passed = on.read_gate.pass(|| on.env.monotonic()).await;
+        let began = on.env.monotonic();
         let read = read(&on, reading.from, reading.to).await;
         if read.is_err() {
             on.extents.forget(reading.extent());
         }
         reading.finish(read.map_err(|error| error.to_string()));
+        drop(reading);
+        let now = on.env.monotonic();
+        let pause = on.read_gate.pause(&passed, now.saturating_sub(began), now);
+        if !pause.is_zero() {
+            on.env.sleep(pause).await;
+        }
     });
     loan
 }
