@@ -4,7 +4,7 @@
 //! command ── starts ──► process: a server on core 0, measured through /proc
 //!    │
 //!    ├── runs ──► load: one generator thread on core 1, checks every answer
-//!    ├── runs ──► disk: what the same disk does for anybody, at the same time of day
+//!    ├── runs ──► disk, loopback: what they do for anybody, at the same time of day
 //!    └── prints ► report: rates, latencies, silence, CPU per message, and which bars they clear
 //! ```
 //!
@@ -17,6 +17,7 @@
 pub mod commands;
 pub mod disk;
 pub mod load;
+pub mod loopback;
 pub mod os;
 pub mod process;
 pub mod report;

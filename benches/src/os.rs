@@ -108,6 +108,13 @@ pub fn keep_to_cores(cores: &[usize]) -> io::Result<()> {
     checked(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
 }
 
+/// Lets the calling thread run only while others of its core have little to do.
+pub fn give_way() -> io::Result<()> {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: takes no pointers. On Linux, 0 names the calling thread.
+    checked(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) }).map(drop)
+}
+
 /// Raises the number of files this process, and the ones it starts, may open to what the system allows; returns it.
 pub fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

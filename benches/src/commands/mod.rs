@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `send` | how many durable sends a second, at what latency and cost |
 //! | `pull` | how many records a second out of memory |
+//! | `catch-up` | how fast a consumer that is behind is served from the disk |
+//! | `mixed` | what such a consumer costs the producers |
 //! | `idle` | what nothing costs, and what 15,000 connections that do nothing cost |
 //! | `stall` | whether any of many short runs hangs, and how long the longest silence is |
 //! | `roll` | what going on to the next segment adds to a send |
@@ -15,9 +17,11 @@
 //!
 //! `ringmq bench` shows the same commands ([`Bench`] is part of its command line).
 
+mod catch_up;
 mod compare;
 mod idle;
 mod micro;
+mod mixed;
 mod names;
 mod pull;
 mod ready;
@@ -52,6 +56,10 @@ enum Command {
     Send(send::Send),
     /// Records per second pulled out of the server's memory.
     Pull(pull::Pull),
+    /// How fast a consumer that is behind is served from the disk.
+    CatchUp(catch_up::CatchUp),
+    /// What a consumer that is behind costs the producers.
+    Mixed(mixed::Mixed),
     /// What an idle server costs, alone and with many idle connections.
     Idle(idle::Idle),
     /// Many short runs: none may hang.
@@ -103,6 +111,8 @@ impl Bench {
         let report: Result<Report, CommandError> = match &self.command {
             Command::Send(send) => send.run(),
             Command::Pull(pull) => pull.run(),
+            Command::CatchUp(catch_up) => catch_up.run(),
+            Command::Mixed(mixed) => mixed.run(),
             Command::Idle(idle) => idle.run(),
             Command::Stall(stall) => stall.run(),
             Command::Ready(ready) => ready.run(),

@@ -6,16 +6,11 @@
 use super::CommandError;
 use super::send::best;
 use super::shape::{Shape, Width};
-use super::stage::{Set, Stage};
-use crate::load::generator::{self, Plan};
-use crate::load::pace::Pace;
+use super::stage::{self, Set, Stage};
 use crate::load::pull::Pull as Readers;
-use crate::load::send::{Messages, Send};
-use crate::load::{LoadError, topic};
 use crate::process::Server;
 use crate::report::{Bar, Report, Round};
 use clap::Args;
-use std::time::Duration;
 
 /// Bar for one shard on one core and records with bodies of 1 KB.
 const PER_SECOND: f64 = 500_000.0;
@@ -62,7 +57,8 @@ impl Pull {
     }
 
     fn round(&self, set: &Set, server: &Server, topic: String) -> Result<Round, CommandError> {
-        let ends = self.fill(server, topic.clone())?;
+        let shape = Shape { batch: 1, ..self.shape.clone() };
+        let ends = stage::fill(server, &shape.messages(topic.clone()), self.messages)?;
         let plan = self.shape.plan(self.width, server.brokers.clone());
         let mut readers = Readers::new(&topic, &ends, plan.lanes(), plan.in_flight);
         set.measure(server, &self.load(), &plan, &mut readers)
@@ -70,33 +66,5 @@ impl Pull {
 
     fn load(&self) -> String {
         format!("pull {}", self.shape.name(self.width))
-    }
-
-    /// Fills a fresh topic, and returns the ends of its queues.
-    fn fill(&self, server: &Server, topic: String) -> Result<Vec<Vec<u64>>, CommandError> {
-        let queues = self.shape.queues.max(1);
-        topic::create(&server.brokers, &topic, queues)?;
-        let messages = Messages {
-            topic,
-            topics: None,
-            queues,
-            body_bytes: self.shape.body,
-            batch: 1,
-            requests: Some(self.messages),
-        };
-        let plan = Plan {
-            targets: server.brokers.clone(),
-            connections: 16.max(server.brokers.len()),
-            in_flight: 8,
-            pace: Pace::Closed,
-            warm_up: Duration::ZERO,
-            measure: Duration::from_secs(600),
-            patience: Duration::from_secs(10),
-            windows: None,
-        };
-        let ends = vec![vec![0; usize::from(queues)]; server.brokers.len()];
-        let mut send = Send::new(&messages, &ends, plan.lanes());
-        generator::run(&plan, &mut send, &mut |_| {})?;
-        send.finish().map_err(|wrong| LoadError::Wrong(wrong).into())
     }
 }

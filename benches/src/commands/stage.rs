@@ -9,9 +9,11 @@ use super::shape::{Shape, Width};
 use super::{CommandError, failed_to};
 use crate::disk::{self, DiskSpeed};
 use crate::load::generator::{self, Phase, Plan};
+use crate::load::pace::Pace;
 use crate::load::send::{Messages, Send};
 use crate::load::windows::Windows;
 use crate::load::{LoadError, Work, topic};
+use crate::loopback;
 use crate::os;
 use crate::process::apache::Flush;
 use crate::process::canary::Canaries;
@@ -25,6 +27,10 @@ use std::time::Duration;
 
 /// How long the disk's own speed is measured.
 const DISK_TIME: Duration = Duration::from_secs(2);
+/// How long each yardstick is measured.
+const YARDSTICK_TIME: Duration = Duration::from_secs(2);
+/// A topic that is not full by then stays as it is.
+const FILL_MAX: Duration = Duration::from_secs(600);
 
 /// Which servers, where.
 #[derive(Debug, Clone, Args)]
@@ -59,6 +65,22 @@ pub struct Set {
     folder: PathBuf,
     /// Topics and folders made so far, for their names.
     made: u32,
+}
+
+/// Bytes per second that nobody could pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Yardsticks {
+    /// Direct sequential reads.
+    pub disk_bytes_per_second: f64,
+    /// One TCP stream over loopback.
+    pub stream_bytes_per_second: f64,
+}
+
+impl Yardsticks {
+    /// What bounds a consumer that is served from the disk.
+    pub fn slower(&self) -> f64 {
+        self.disk_bytes_per_second.min(self.stream_bytes_per_second)
+    }
 }
 
 impl Stage {
@@ -155,6 +177,16 @@ impl Set {
         Ok(round)
     }
 
+    /// What the disk and loopback do by themselves with what this server has written: both on the cores that serve it.
+    pub fn measure_yardsticks(&self, server: &Server) -> Result<Yardsticks, CommandError> {
+        let sealed = disk::sealed_segments(&server.folder().join("shard-0"));
+        let sealed = sealed.map_err(failed_to("find the segments"))?;
+        let read = disk::sequential_read(&sealed, YARDSTICK_TIME).map_err(failed_to("read the segments"))?;
+        let sender = self.server_core();
+        let stream = loopback::one_stream(sender, YARDSTICK_TIME).map_err(failed_to("measure loopback"))?;
+        Ok(Yardsticks { disk_bytes_per_second: read, stream_bytes_per_second: stream })
+    }
+
     /// One round of any work.
     pub fn measure(
         &self,
@@ -213,6 +245,27 @@ impl Set {
         self.made += 1;
         self.folder.join(format!("{name}-{}", self.made))
     }
+}
+
+/// Fills a fresh topic with `count` messages, as fast as the server takes them, and returns the ends of its queues.
+pub fn fill(server: &Server, messages: &Messages, count: u64) -> Result<Vec<Vec<u64>>, CommandError> {
+    eprintln!("filling {} with {count} messages …", messages.topic);
+    topic::create(&server.brokers, &messages.topic, messages.queues)?;
+    let messages = Messages { requests: Some(count / messages.batch.max(1) as u64), ..messages.clone() };
+    let plan = Plan {
+        targets: server.brokers.clone(),
+        connections: 16.max(server.brokers.len()),
+        in_flight: 8,
+        pace: Pace::Closed,
+        warm_up: Duration::ZERO,
+        measure: FILL_MAX,
+        patience: Duration::from_secs(10),
+        windows: None,
+    };
+    let ends = vec![vec![0; usize::from(messages.queues)]; server.brokers.len()];
+    let mut send = Send::new(&messages, &ends, plan.lanes());
+    generator::run(&plan, &mut send, &mut |_| {})?;
+    send.finish().map_err(|wrong| LoadError::Wrong(wrong).into())
 }
 
 impl Drop for Set {

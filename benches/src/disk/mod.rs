@@ -4,6 +4,8 @@
 //! is the smallest durable write: 4 KiB into blocks that were written before, past the page cache, then `fdatasync`,
 //! one after another. `fio`, where it is installed, does the same and should agree.
 //!
+//! Reads: whole segments one after the other, past the page cache, 512 KiB each with four in flight.
+//!
 //! Not here: larger writes and several in flight, which is how a server beats this rate.
 
 use crate::os::{self, AlignedBytes, BLOCK_BYTES};
@@ -12,7 +14,7 @@ use serde::Serialize;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -96,6 +98,37 @@ fn fio(path: &Path, time: Duration) -> Option<f64> {
         .ok()?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
     report["jobs"][0]["write"]["iops"].as_f64().filter(|iops| *iops > 0.0)
+}
+
+/// The segments of a shard's folder that nobody writes to any more: all but the last two.
+pub fn sealed_segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            segments.push(path);
+        }
+    }
+    segments.sort();
+    segments.truncate(segments.len().saturating_sub(2));
+    Ok(segments)
+}
+
+/// Bytes per second of `fio` reading these files one after the other for about `time`.
+pub fn sequential_read(files: &[PathBuf], time: Duration) -> io::Result<f64> {
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let output = Command::new("fio")
+        .args(["--name=sequential-read", "--rw=read", "--bs=512k", "--ioengine=io_uring", "--iodepth=4"])
+        .args(["--direct=1", "--readonly", "--time_based", "--file_service_type=sequential"])
+        .args(["--output-format=json"])
+        .arg(format!("--runtime={}", time.as_secs().max(1)))
+        .arg(format!("--filename={}", names.join(":")))
+        .output()?;
+    let report: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+    let rate = report.and_then(|report| report["jobs"][0]["read"]["bw_bytes"].as_f64());
+    rate.filter(|rate| *rate > 0.0).ok_or_else(|| {
+        io::Error::other(format!("fio says: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pulling (PULL_MESSAGE, 11): every lane is a reader that goes through one queue again and again.
+//! Pulling (PULL_MESSAGE, 11): every lane is a reader that goes through one queue, once or again and again.
 //!
 //! Checked of every answer: records fill the body exactly, their queue offsets follow one another from the one asked
 //! for, their bodies have the CRC that the record states, and the next offset is the one after the last record.
@@ -16,12 +16,16 @@ pub const RECORDS_PER_PULL: u32 = 32;
 /// `PullSysFlag`: the subscription is in the request.
 const SUBSCRIPTION_INCLUDED: i64 = 4;
 
-/// Reads queues from their beginning to their end, and again.
+/// Reads queues from their beginning to their end.
 pub struct Pull {
     templates: Vec<Template>,
     readers: Vec<Reader>,
+    /// A reader at the end begins again.
+    again: bool,
     /// Bytes of the bodies received.
     pub body_bytes: u64,
+    /// Bytes of the records received, as they are stored.
+    pub record_bytes: u64,
 }
 
 /// Where a lane reads.
@@ -33,7 +37,25 @@ struct Reader {
 }
 
 impl Pull {
-    /// Of a topic whose queues end at `ends[target][queue]` and begin at 0. Lanes start at different places.
+    /// One consumer of all these queues, from their beginnings to their ends: one lane for each.
+    pub fn once(topic: &str, ends: &[u64]) -> Pull {
+        let readers = ends.iter().enumerate().map(|(queue, end)| Reader { queue, next: 0, end: *end });
+        Pull {
+            templates: (0..ends.len()).map(|queue| template(topic, queue)).collect(),
+            readers: readers.collect(),
+            again: false,
+            body_bytes: 0,
+            record_bytes: 0,
+        }
+    }
+
+    /// The same consumer, which begins again when it has got to an end.
+    pub fn forever(topic: &str, ends: &[u64]) -> Pull {
+        Pull { again: true, ..Pull::once(topic, ends) }
+    }
+
+    /// Of a topic whose queues end at `ends[target][queue]` and begin at 0. Lanes start at different places, and begin
+    /// again at the end.
     pub fn new(topic: &str, ends: &[Vec<u64>], lanes: usize, lanes_per_connection: usize) -> Pull {
         let queues = ends.first().map_or(0, Vec::len);
         let readers = (0..lanes).map(|lane| {
@@ -45,7 +67,9 @@ impl Pull {
         Pull {
             templates: (0..queues).map(|queue| template(topic, queue)).collect(),
             readers: readers.collect(),
+            again: true,
             body_bytes: 0,
+            record_bytes: 0,
         }
     }
 }
@@ -53,7 +77,7 @@ impl Pull {
 impl Work for Pull {
     fn request(&mut self, lane: Lane, opaque: i32, _wall_ms: u64, out: &mut Vec<u8>) -> bool {
         let reader = &mut self.readers[lane.index];
-        if reader.end == 0 {
+        if reader.end == 0 || (reader.next >= reader.end && !self.again) {
             return false;
         }
         if reader.next >= reader.end {
@@ -75,6 +99,7 @@ impl Work for Pull {
             self.body_bytes += record.body.len() as u64;
             rest = &rest[record.bytes.len()..];
         }
+        self.record_bytes += body.len() as u64;
         let next = head.fields.i64("nextBeginOffset").map_err(|error| Wrong(error.to_string()))?;
         if u64::try_from(next) != Ok(reader.next) {
             return Err(Wrong(format!("next offset {next} after records up to {}", reader.next)));
@@ -191,5 +216,18 @@ mod tests {
         pull.readers[0].next = 100;
         assert!(pull.request(LANE, OPAQUE_MARK, 0, &mut Vec::new()));
         assert_eq!(pull.readers[0].next, 0);
+    }
+
+    #[test]
+    fn who_reads_once_has_nothing_to_ask_at_the_end() {
+        let mut pull = Pull::once("T", &[10, 0]);
+        let asks =
+            |pull: &mut Pull, index| pull.request(Lane { index, target: 0 }, OPAQUE_MARK, 0, &mut Vec::new());
+        assert!(asks(&mut pull, 0) && !asks(&mut pull, 1));
+        pull.readers[0].next = 10;
+        assert!(!asks(&mut pull, 0));
+        let mut pull = Pull::forever("T", &[10]);
+        pull.readers[0].next = 10;
+        assert!(asks(&mut pull, 0));
     }
 }
