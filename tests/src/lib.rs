@@ -3,6 +3,9 @@
 #[path = "../compat/harness/mod.rs"]
 pub mod compat;
 
+#[path = "../disk_full/mod.rs"]
+pub mod disk_full;
+
 #[path = "../load/mod.rs"]
 pub mod load;
 
