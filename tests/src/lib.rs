@@ -14,3 +14,6 @@ pub mod power;
 
 #[path = "../sim/mod.rs"]
 pub mod sim;
+
+#[path = "../upgrade/mod.rs"]
+pub mod upgrade;
