@@ -16,13 +16,30 @@ const QUIET: Duration = Duration::from_millis(700);
 /// Waits until the order `id` has reported `count` messages, and then for one too many.
 pub fn read_exactly(client: &mut Client, id: &str, count: usize) -> Vec<Value> {
     let mut messages = read_at_least(client, id, count);
+    messages.extend(late(client, id));
+    assert_eq!(messages.len(), count, "{} read by {id}: {:?}", client.kind().label(), keys(&messages));
+    messages
+}
+
+/// Waits until the order `id` has reported messages of all these keys, and then for more.
+pub fn read_all(client: &mut Client, id: &str, expected: &[&str]) -> Vec<Value> {
+    let mut messages = Vec::new();
+    while !expected.iter().all(|key| keys(&messages).contains(key)) {
+        messages.extend(read_at_least(client, id, 1));
+    }
+    messages.extend(late(client, id));
+    messages
+}
+
+/// Messages that nobody waits for.
+fn late(client: &mut Client, id: &str) -> Vec<Value> {
     let quiet_end = Instant::now() + QUIET;
+    let mut messages = Vec::new();
     while let Some(event) = client.next(id, quiet_end) {
         if event["event"] == "message" {
             messages.push(event);
         }
     }
-    assert_eq!(messages.len(), count, "{} read by {id}: {:?}", client.kind().label(), keys(&messages));
     messages
 }
 
