@@ -5,10 +5,11 @@
 //! Exit status 1 when something was lost, refused without a reason, or did not resume within two seconds.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringmq_tests::disk_full::run;
 use ringmq_tests::power::file_system::{enter_own_mounts, missing};
+use ringmq_tests::progress::Progress;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,15 +24,11 @@ fn main() -> ExitCode {
     };
     let began = Instant::now();
     let ready = missing().map_or(Ok(()), Err).and_then(|()| enter_own_mounts());
-    let mut shown = began;
+    let mut progress = Progress::new("cycles", cycles);
     let tally = ready.and_then(|()| {
-        run(cycles, |tally| {
-            if shown.elapsed() > Duration::from_secs(5) {
-                shown = Instant::now();
-                eprintln!("{} cycles", tally.cycles);
-            }
-        })
+        run(cycles, |tally| progress.show(tally.cycles, format_args!("{} answered", tally.answered)))
     });
+    progress.end();
     let tally = match tally {
         Ok(tally) => tally,
         Err(what) => {

@@ -10,7 +10,7 @@
 //! | `--count N` | cuts, or flushes under load that are recorded (200) |
 //! | `--seed S` | decides the moments, as far as threads let it (1) |
 //!
-//! Exit status 1 when something was lost.
+//! What is lost ends the run and stands in the place of the table: exit status 1.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use std::time::Instant;
 use ringmq_tests::power::file_system::{Kind, enter_own_mounts, missing};
 use ringmq_tests::power::replay::{Answers, Scope};
 use ringmq_tests::power::{cuts, replay};
+use ringmq_tests::progress::Progress;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
@@ -48,10 +49,12 @@ fn main() -> ExitCode {
 type Rows = Vec<(&'static str, u64)>;
 
 fn cut(arguments: &Arguments) -> Result<Rows, String> {
-    let mut shown = Instant::now();
+    let mut progress = Progress::new("cuts", arguments.count);
     let tally = cuts::run(arguments.kind, arguments.count, arguments.seed, |tally| {
-        show(&mut shown, || format!("{} cuts, {} answered", tally.cuts, tally.answered));
-    })?;
+        progress.show(tally.cuts, format_args!("{} answered", tally.answered));
+    });
+    progress.end();
+    let tally = tally?;
     Ok(vec![
         ("file systems", tally.file_systems),
         ("cuts", tally.cuts),
@@ -62,17 +65,18 @@ fn cut(arguments: &Arguments) -> Result<Rows, String> {
         ("nodes under load that ended by themselves", tally.ended),
         ("sends answered as stored", tally.answered),
         ("records found after the last cut", tally.found),
-        ("lost", 0),
     ])
 }
 
 fn replayed(arguments: &Arguments) -> Result<Rows, String> {
-    let mut shown = Instant::now();
     let &Arguments { kind, count: flushes, seed, .. } = arguments;
     let scope = Scope { kind, answers: Answers::AfterFlush, flushes, starting_stride: 1, seed };
+    let mut progress = Progress::new("flushes", flushes);
     let tally = replay::run(&scope, |tally| {
-        show(&mut shown, || format!("{} states of {} flushes", tally.states, tally.flushes));
-    })?;
+        progress.show(tally.flushes, format_args!("{} states", tally.states));
+    });
+    progress.end();
+    let tally = tally?;
     Ok(vec![
         ("writes recorded", tally.writes),
         ("flushes recorded", tally.flushes),
@@ -80,15 +84,7 @@ fn replayed(arguments: &Arguments) -> Result<Rows, String> {
         ("of these, with a part of what was not flushed", tally.torn),
         ("sends answered as stored", tally.answered),
         ("answered sends looked for and found, over all devices", tally.found),
-        ("lost", 0),
     ])
-}
-
-fn show(shown: &mut Instant, line: impl Fn() -> String) {
-    if shown.elapsed().as_secs() >= 5 {
-        *shown = Instant::now();
-        eprintln!("{}", line());
-    }
 }
 
 struct Arguments {

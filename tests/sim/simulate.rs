@@ -13,6 +13,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ringmq_tests::progress::Progress;
 use ringmq_tests::sim::{Report, run};
 
 fn main() -> ExitCode {
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
             _ => return usage(&word),
         }
     }
-    let (began, mut shown, mut failed) = (Instant::now(), Instant::now(), 0);
+    let (began, mut failed) = (Instant::now(), 0);
+    let mut progress = Progress::new("seeds", seeds);
     let mut total = Report::default();
     for seed in first..first + seeds {
         match run(seed).and_then(|report| Ok((report, if twice { run(seed)? } else { report }))) {
@@ -43,11 +45,9 @@ fn main() -> ExitCode {
                 println!("{failure}");
             }
         }
-        if shown.elapsed().as_secs() >= 5 {
-            shown = Instant::now();
-            eprintln!("{} of {seeds} seeds, {failed} failed", seed + 1 - first);
-        }
+        progress.show(seed + 1 - first, format_args!("{failed} failed"));
     }
+    progress.end();
     print_table(&total, (first, seeds, twice), failed, began.elapsed().as_secs_f64());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

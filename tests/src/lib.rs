@@ -12,6 +12,10 @@ pub mod load;
 #[path = "../power/mod.rs"]
 pub mod power;
 
+/// The bar of the engine's campaigns.
+#[path = "../../engine/examples/campaign/progress.rs"]
+pub mod progress;
+
 #[path = "../sim/mod.rs"]
 pub mod sim;
 
