@@ -151,7 +151,8 @@ fn classify(names: &[String], segment_bytes: Option<u64>) -> Result<Found, Strin
 }
 
 /// Which segments of a store are there, and which have retired; else the base of one that is missing. It was lost unless
-/// a spare file says that it retired, or its sidecar is gone too: that goes last.
+/// a spare file says that it retired, or its sidecar is gone too: that goes last. Nothing retires before a segment after it
+/// has its sidecar.
 pub(crate) fn kept(names: &[String], bases: &[u64], segment_bytes: u64) -> Result<Found, u64> {
     let &first = bases.first().ok_or(0u64)?;
     let expected = (0..).map(|n: u64| first + n * segment_bytes);
@@ -162,7 +163,8 @@ pub(crate) fn kept(names: &[String], bases: &[u64], segment_bytes: u64) -> Resul
     let mut sidecars: Vec<u64> = names.iter().filter_map(|name| sidecar::base_of(name)).collect();
     spares.sort_unstable();
     sidecars.sort_unstable();
-    if !first.is_multiple_of(segment_bytes) || (first > 0 && !sidecars.contains(&first)) {
+    let is_sealed = sidecars.last().is_some_and(|newest| *newest >= first);
+    if !first.is_multiple_of(segment_bytes) || (first > 0 && !is_sealed) {
         return Err(first.saturating_sub(segment_bytes) / segment_bytes * segment_bytes);
     }
     let left_sidecars: Vec<u64> = sidecars.into_iter().filter(|base| *base < first).collect();
@@ -303,6 +305,7 @@ mod tests {
         let second = "00000000000000065536.log";
         let third = "00000000000000131072.log";
         let (side_1, side_2) = ("00000000000000000000.side", "00000000000000065536.side");
+        let side_3 = "00000000000000131072.side";
         let spare_1 = "00000000000000000000.spare";
         let store = |first: u64, segments, spares: &[u64], left_sidecars: &[u64]| {
             let [spares, left_sidecars] = [spares, left_sidecars].map(|bases| bases.to_vec());
@@ -326,6 +329,8 @@ mod tests {
             (&["ringmq.json", first, third],               Some(S), None),
             // The first one retired: wholly, up to its sidecar, up to the spare file, not at all but lost.
             (&["ringmq.json", second, side_2],             Some(S), store(1, 2, &[], &[])),
+            (&["ringmq.json", second, third, side_3],      Some(S), store(1, 3, &[], &[])),
+            (&["ringmq.json", second, third, side_1],      Some(S), None),
             (&["ringmq.json", second, side_2, side_1, spare_1], Some(S), store(1, 2, &[0], &[0])),
             (&["ringmq.json", second, side_2, spare_1],    Some(S), store(1, 2, &[0], &[])),
             (&["ringmq.json", second, side_2, side_1],     Some(S), None),

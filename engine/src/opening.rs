@@ -24,12 +24,14 @@ use crate::flush_probe::{self, Choice};
 use crate::folder::{self, Found, failed};
 use crate::limits::{PREPARE_CHUNK_BYTES, READ_BYTES_MAX, SEALED_REPLAYED_MAX, SIDECAR_STEP_ROWS};
 use crate::log::frame::{Frame, FrameKind, ItemKind, split_fact};
-use crate::log::{Chain, Log, Recovered, Sealed, SegmentSet, TailStart, is_sealed_by, replay, segment};
+use crate::log::{
+    Chain, Log, Recovered, Sealed, SegmentSet, TailStart, chain_before, is_sealed_by, replay, segment,
+};
 use crate::offset::QueueOffset;
 use crate::planted::{self, Bug};
 use crate::retiring::Retiring;
-use crate::sealing::{SealError, Sealing, check_needed, write_sidecar};
-use crate::sidecar::{self, Damaged, Identity, Seal, Sidecar, SidecarSet};
+use crate::sealing::{NOTHING_BEFORE, SealError, Sealing, check_needed, make_again};
+use crate::sidecar::{self, Damaged, Foundation, Identity, NO_SEGMENT, Seal, Sidecar, SidecarSet};
 use crate::state::{Entry, State};
 use crate::store::{FlushHow, OpenError, OpenReport, StoreOptions};
 
@@ -91,8 +93,8 @@ pub(crate) async fn open<E: Env>(
     let start = Start { env: &env, folder, identity, first_base, segments: files };
     let (sidecars, sidecars_made) = start.sidecars().await?;
     let sidecars_used = sidecars.iter().count();
-    let mut replayed =
-        Replayed { state: start.state_over(sidecars).await.map_err(|error| start.refuse(error))? };
+    let state = start.state_over(sidecars).await.map_err(|error| start.refuse(error))?;
+    let mut replayed = Replayed { state, foundation: Foundation::Previous };
     let chain = start.chain(&replayed.state);
     let recovered = replay(&env, folder, files, chain, None, |frame| replayed.apply(frame)).await?;
     let mut state = replayed.state;
@@ -154,24 +156,32 @@ fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: u64, segm
 }
 
 /// The state at the end of the sealed segment at `base`, with what was learnt from it: what its sidecar is made of.
-/// `before`: the sidecars before it.
+/// `before`: the sidecars before it, on which it is founded if they are all there.
+///
+/// If not, what is learnt is right for whoever reads the records: a queue's first one says its offset. What of facts and of
+/// other queues is right then, the foundation says.
 pub(crate) async fn learn<E: Env>(
     env: &E,
     folder: &Path,
     identity: Identity,
     before: SidecarSet,
     base: u64,
+    foundation: Foundation,
 ) -> Result<State, SealError> {
-    if before.last().map_or(0, |last| last.end()) != base || !before.is_complete() {
-        return Err(SealError::NothingBefore);
-    }
     let end = base + identity.segment_bytes;
     let start = Start { env, folder, identity, first_base: base, segments: end / identity.segment_bytes + 1 };
-    let mut replayed = Replayed { state: start.state_over(before).await? };
-    let chain = start.chain(&replayed.state);
+    let mut replayed = Replayed { state: start.state_over(before).await?, foundation };
+    let mut chain = start.chain(&replayed.state);
+    let begins = chain.position != base;
+    if begins {
+        chain = chain_before(env, folder, &chain, base).await?;
+    }
     let recovered =
         replay(env, folder, start.segments, chain, Some(end), |frame| replayed.apply(frame)).await?;
-    if recovered.end.position != end {
+    // Nothing says what the first frame of the log must follow, but the next segment says how this one ends.
+    if recovered.end.position != end
+        || (begins && chain_before(env, folder, &chain, end).await?.crc != recovered.end.crc)
+    {
         return Err(SealError::Replay(start.corrupt(recovered.end.position)));
     }
     Ok(replayed.state)
@@ -193,12 +203,13 @@ impl<E: Env> Start<'_, E> {
     async fn sidecars(&self) -> Result<(SidecarSet, usize), OpenError> {
         let mut candidates = self.candidates().await?;
         let segment_bytes = self.identity.segment_bytes;
+        let newest_base = self.newest_base(&candidates).await?;
         let mut set = SidecarSet::default();
         let mut made = 0;
         let first = self.first_base / segment_bytes;
         for base in (first..self.segments.saturating_sub(1)).map(|number| number * segment_bytes) {
             if let Some(sidecar) = candidates.remove(&base)
-                && self.fits(&set, &sidecar).await?
+                && self.fits(&set, &sidecar, newest_base).await?
             {
                 set.push(Rc::new(sidecar));
                 continue;
@@ -208,7 +219,7 @@ impl<E: Env> Start<'_, E> {
             if !newer && !behind {
                 break;
             }
-            match self.make(&mut set, base).await {
+            match self.make(&mut set, base, newest_base).await {
                 Ok(sidecar) => set.push(sidecar),
                 // The log ends here, whatever the files after it are.
                 Err(SealError::Replay(OpenError::Corrupt { .. })) if !newer => break,
@@ -217,13 +228,14 @@ impl<E: Env> Start<'_, E> {
             made += 1;
         }
         if self.first_base > 0 && (set.first().is_none() || !set.is_complete()) {
-            return Err(self.refuse(SealError::NothingBefore));
+            return Err(self.refuse(SealError::nothing_before(self.folder, self.first_base)));
         }
         loop {
             match self.check(&set).await {
                 Ok(()) => return Ok((set, made)),
                 Err(damaged) => {
-                    self.mend(&mut set, damaged.base).await.map_err(|error| self.refuse(error))?;
+                    let mended = self.mend(&mut set, damaged.base, newest_base).await;
+                    mended.map_err(|error| self.refuse(error))?;
                     made += 1;
                 }
             }
@@ -256,12 +268,28 @@ impl<E: Env> Start<'_, E> {
         Ok(candidates)
     }
 
+    /// The last segment whose sidecar has a base. Asked for where segments have retired only: else none is needed.
+    async fn newest_base(&self, candidates: &BTreeMap<u64, Sidecar>) -> Result<Option<u64>, OpenError> {
+        for sidecar in candidates.values().rev().filter(|sidecar| self.first_base > 0 && sidecar.has_base()) {
+            if self.fits(&SidecarSet::default(), sidecar, None).await? {
+                return Ok(Some(sidecar.base()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a sidecar may follow those of `set`, and is of the segment that is there.
-    async fn fits(&self, set: &SidecarSet, sidecar: &Sidecar) -> Result<bool, OpenError> {
+    async fn fits(
+        &self,
+        set: &SidecarSet,
+        sidecar: &Sidecar,
+        newest_base: Option<u64>,
+    ) -> Result<bool, OpenError> {
         let Identity { store_id, segment_bytes } = self.identity;
         // Of those that retired, bases are missed only if no newer one is there: that is seen in the end.
         let has_base = sidecar.has_base()
             || sidecar.base_at() < self.first_base
+            || newest_base.is_some_and(|newest| newest > sidecar.base())
             || set.at(sidecar.base_at()).is_some_and(|base| base.has_base());
         if (sidecar.store_id(), sidecar.segment_bytes()) != (store_id, segment_bytes) || !has_base {
             return Ok(false);
@@ -283,11 +311,16 @@ impl<E: Env> Start<'_, E> {
     }
 
     /// Makes a sidecar from its segment and those before it; damaged ones among these first.
-    async fn make(&self, set: &mut SidecarSet, base: u64) -> Result<Rc<Sidecar>, SealError> {
+    async fn make(
+        &self,
+        set: &mut SidecarSet,
+        base: u64,
+        newest_base: Option<u64>,
+    ) -> Result<Rc<Sidecar>, SealError> {
         loop {
-            match self.make_once(set.before(base), base).await {
+            match self.make_once(set, base, newest_base).await {
                 Err(SealError::Damaged(damaged)) if damaged.base < base => {
-                    self.mend(set, damaged.base).await?
+                    self.mend(set, damaged.base, newest_base).await?
                 }
                 made => return made,
             }
@@ -295,10 +328,10 @@ impl<E: Env> Start<'_, E> {
     }
 
     /// Makes a sidecar of the set again. Those before it that are damaged come first; each is before the last one.
-    async fn mend(&self, set: &mut SidecarSet, base: u64) -> Result<(), SealError> {
+    async fn mend(&self, set: &mut SidecarSet, base: u64, newest_base: Option<u64>) -> Result<(), SealError> {
         let mut todo = vec![base];
         while let Some(&base) = todo.last() {
-            match self.make_once(set.before(base), base).await {
+            match self.make_once(set, base, newest_base).await {
                 Ok(sidecar) => {
                     set.replace(sidecar);
                     todo.pop();
@@ -310,16 +343,21 @@ impl<E: Env> Start<'_, E> {
         Ok(())
     }
 
-    async fn make_once(&self, before: SidecarSet, base: u64) -> Result<Rc<Sidecar>, SealError> {
+    async fn make_once(
+        &self,
+        set: &SidecarSet,
+        base: u64,
+        newest_base: Option<u64>,
+    ) -> Result<Rc<Sidecar>, SealError> {
         tracing::warn!(base, "a segment's sidecar is missing or bad and is made from the segment");
-        let state = RefCell::new(learn(self.env, self.folder, self.identity, before, base).await?);
-        write_sidecar(self.env, self.folder, self.identity, &state, base, || true).await
+        make_again(self.env, self.folder, self.identity, set, base, newest_base, || true).await
     }
 
     /// The state at the end of the last sidecar's segment.
     async fn state_over(&self, sidecars: SidecarSet) -> Result<State, SealError> {
         self.check(&sidecars).await?;
         let mut state = State::over(sidecars, self.identity.segment_bytes);
+        state.begin_at(self.first_base);
         let mut after = None;
         loop {
             after = state.load_some(after.as_deref(), SIDECAR_STEP_ROWS)?;
@@ -364,6 +402,9 @@ impl<E: Env> Start<'_, E> {
     fn refuse(&self, error: SealError) -> OpenError {
         match error {
             SealError::Replay(error) => error,
+            SealError::NothingBefore { file } => {
+                OpenError::Corrupt { file, position: 0, what: NOTHING_BEFORE.to_owned() }
+            }
             error => OpenError::Io {
                 operation: "making a sidecar in",
                 file: self.folder.display().to_string(),
@@ -388,6 +429,7 @@ async fn finish_retiring<E: Env>(env: &E, folder: &Path, bases: &[u64]) -> Resul
 /// What the log gave so far.
 struct Replayed {
     state: State,
+    foundation: Foundation,
 }
 
 impl Replayed {
@@ -423,6 +465,13 @@ impl Replayed {
         let record =
             ringmq_wire::record::decode(bytes).map_err(|error| format!("a record that is none: {error}"))?;
         let queue = self.state.queues.find_or_add(record.topic, record.queue_id);
+        let known = self.state.queues.at_mut(queue);
+        if !matches!(self.foundation, Foundation::Previous)
+            && known.last_segment == NO_SEGMENT
+            && let Ok(first) = u64::try_from(record.queue_offset)
+        {
+            known.begin_at(first, NO_SEGMENT);
+        }
         let (topic, queue_id, end) = (record.topic, record.queue_id, self.state.queues.at(queue).end());
         if planted::is(Bug::QueueEndForgotten) && end > QueueOffset(0) {
             return Ok(());

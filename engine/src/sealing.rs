@@ -12,6 +12,11 @@
 //!  3. A sidecar that cannot be written is no failure of the store: what it would hold stays in memory, and it is tried
 //!     again. One that turns out to be damaged is made again from its segment.
 //!
+//! Where those before it have retired, the segment alone says where its records are; the facts and the ends of other
+//! queues come from the base that the sidecar itself had, or are not needed because a newer one has a base. Neither can
+//! be had if the only base there is was damaged: that file is not made again, because a start without those facts would
+//! lose definitions, offsets and the ends of queues without a word.
+//!
 //! Not here: what is in a sidecar (`sidecar`), which are used at a start (`opening`).
 
 use std::cell::{Cell, RefCell};
@@ -24,9 +29,15 @@ use crate::limits::{SIDECAR_CHUNK_BYTES, SIDECAR_RETRY_DELAY, SIDECAR_STEP_ROWS}
 use crate::log::{Log, Sealed};
 use crate::opening;
 use crate::planted::{self, Bug};
-use crate::sidecar::{self, Builder, Damaged, Identity, Input, Seal, Sidecar, SidecarFault};
+use crate::sidecar::{
+    self, Builder, Damaged, Foundation, Identity, Input, Seal, Sidecar, SidecarFault, SidecarSet,
+};
 use crate::state::State;
 use crate::store::OpenError;
+
+/// What may be asked of nobody but a copy: all facts that the retired segments held were in that one file.
+pub(crate) const NOTHING_BEFORE: &str = "it is damaged or missing, what it was made of has retired, and no newer \
+     sidecar has all facts. Nothing was changed; restore this file from a copy";
 
 /// Why there is no sidecar. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +50,17 @@ pub(crate) enum SealError {
     Fault(#[from] SidecarFault),
     #[error("{0}")]
     Replay(#[from] OpenError),
-    #[error(
-        "it is damaged or missing, and the segments that it could be made of have retired; restore it from a copy"
-    )]
-    NothingBefore,
+    #[error("{file}: {NOTHING_BEFORE}")]
+    NothingBefore { file: String },
     #[error("the store is closing")]
     Closing,
+}
+
+impl SealError {
+    /// Of the sidecar of the segment at `base`.
+    pub fn nothing_before(folder: &Path, base: u64) -> SealError {
+        SealError::NothingBefore { file: sidecar::path(folder, base).display().to_string() }
+    }
 }
 
 impl From<Sealed> for Seal {
@@ -172,7 +188,9 @@ impl<E: Env> Sealing<E> {
     }
 
     async fn seal(&self, base: u64) -> Result<(), SealError> {
-        let sidecar = self.write(&self.state, base).await?;
+        let (env, folder, identity) = (&self.env, &self.folder, self.identity);
+        let (from, goes_on) = (Foundation::Previous, || self.goes_on());
+        let sidecar = write_sidecar(env, folder, identity, &self.state, base, from, goes_on).await?;
         self.state.borrow_mut().add_sidecar(sidecar);
         self.log.may_retire().fire();
         Ok(())
@@ -180,31 +198,67 @@ impl<E: Env> Sealing<E> {
 
     /// Makes a damaged sidecar again.
     async fn mend(&self, base: u64) -> Result<(), SealError> {
-        let before = self.state.borrow().sidecars().before(base);
+        let set = self.state.borrow().sidecars().clone();
         tracing::warn!(base, "a sidecar is damaged and is made again from its segment");
-        let learnt = opening::learn(&self.env, &self.folder, self.identity, before, base).await?;
-        let sidecar = self.write(&RefCell::new(learnt), base).await?;
+        let (env, folder, identity) = (&self.env, &self.folder, self.identity);
+        let newest_base = set.last().map(|last| last.base_at());
+        let goes_on = || self.goes_on();
+        let sidecar = make_again(env, folder, identity, &set, base, newest_base, goes_on).await?;
         self.state.borrow_mut().replace_sidecar(sidecar);
         Ok(())
     }
 
-    async fn write(&self, state: &RefCell<State>, base: u64) -> Result<Rc<Sidecar>, SealError> {
-        let goes_on = || !self.stop.get() && self.log.poisoned().is_none();
-        write_sidecar(&self.env, &self.folder, self.identity, state, base, goes_on).await
+    fn goes_on(&self) -> bool {
+        !self.stop.get() && self.log.poisoned().is_none()
     }
 }
 
+/// Makes a sidecar again, of a segment that follows those of `set` or is one of them. `newest_base`: the last segment whose
+/// sidecar has a base.
+pub(crate) async fn make_again<E: Env>(
+    env: &E,
+    folder: &Path,
+    identity: Identity,
+    set: &SidecarSet,
+    base: u64,
+    newest_base: Option<u64>,
+    goes_on: impl Fn() -> bool,
+) -> Result<Rc<Sidecar>, SealError> {
+    let before = set.before(base);
+    let follows = before.last().map_or(0, |last| last.end()) == base;
+    let foundation = if follows && before.is_complete() {
+        Foundation::Previous
+    } else if let Some(own) = set.at(base).filter(|own| own.has_base())
+        && check_needed(own).await.is_ok()
+    {
+        Foundation::Own(own.clone())
+    } else if newest_base.is_some_and(|newest| newest > base) {
+        Foundation::Newer
+    } else {
+        return Err(SealError::nothing_before(folder, base));
+    };
+    let state = opening::learn(env, folder, identity, before, base, foundation.clone()).await?;
+    write_sidecar(env, folder, identity, &RefCell::new(state), base, foundation, goes_on).await
+}
+
 /// Makes the sidecar of the segment at `base`, which is the oldest that `state` has learnt and has no sidecar of.
-pub(crate) async fn write_sidecar<E: Env>(
+async fn write_sidecar<E: Env>(
     env: &E,
     folder: &Path,
     identity: Identity,
     state: &RefCell<State>,
     base: u64,
+    foundation: Foundation,
     goes_on: impl Fn() -> bool,
 ) -> Result<Rc<Sidecar>, SealError> {
     let unfinished = sidecar::unfinished_path(folder, base);
-    let written = write_unfinished(env, &unfinished, identity, state, base, goes_on).await;
+    let builder = {
+        let state = state.borrow();
+        let (learnt, seal) = state.sealed().expect("the segment is sealed and has no sidecar");
+        assert_eq!(learnt.base, base, "segments get their sidecars in order");
+        Builder::new(identity, seal, learnt, state.sidecars()).on(foundation)
+    };
+    let written = write_unfinished(env, &unfinished, builder, state, base, goes_on).await;
     if let Err(error) = written {
         // It is in the way of nobody but the next attempt, which removes it, too.
         let _ = env.remove(&unfinished).await;
@@ -231,17 +285,11 @@ pub(crate) async fn check_needed(sidecar: &Sidecar) -> Result<(), Damaged> {
 async fn write_unfinished<E: Env>(
     env: &E,
     path: &Path,
-    identity: Identity,
+    mut builder: Builder,
     state: &RefCell<State>,
     base: u64,
     goes_on: impl Fn() -> bool,
 ) -> Result<(), SealError> {
-    let mut builder = {
-        let state = state.borrow();
-        let (learnt, seal) = state.sealed().expect("the segment is sealed and has no sidecar");
-        assert_eq!(learnt.base, base, "segments get their sidecars in order");
-        Builder::new(identity, seal, learnt, state.sidecars())
-    };
     let how = OpenHow { create_new: true, write: true, sync_writes: false };
     let file = match env.open(path, how).await {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ringmq_engine::env::Signal;
 use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
-use ringmq_engine::store::{FlushHow, OpenReport, Piece, ReadBudget, Store, StoreOptions};
+use ringmq_engine::retention::Retention;
+use ringmq_engine::store::{FlushHow, OpenError, OpenReport, Piece, ReadBudget, Store, StoreOptions};
 use ringmq_engine::{Batch, sidecar};
 use ringmq_wire::record::{Draft, decode};
 
@@ -22,16 +23,22 @@ struct Life {
 }
 
 fn open(disk: Disk) -> Life {
+    open_keeping(disk, None).expect("it opens")
+}
+
+/// Opens a store whose log may have so many bytes.
+fn open_keeping(disk: Disk, bytes_max: Option<u64>) -> Result<Life, OpenError> {
     let sim = Sim::on(disk, 7);
     let options = StoreOptions {
         segment_bytes: SEGMENT,
         flush: FlushHow::Fdatasync,
         tail_cache_bytes: 0,
+        retention: Retention { bytes_max, ..Retention::default() },
         ..StoreOptions::default()
     };
     let opening = Store::open(sim.env(), Path::new(FOLDER), options, Rc::new(Signal::new()));
-    let (store, report) = sim.run_until(opening).expect("it opens in time").expect("it opens");
-    Life { sim, store, report }
+    let (store, report) = sim.run_until(opening).expect("it opens in time")?;
+    Ok(Life { sim, store, report })
 }
 
 fn body(fill: u8, number: u64) -> Vec<u8> {
@@ -42,24 +49,8 @@ impl Life {
     /// Appends records to two queues by turns, the second one rarely, and changes facts.
     fn fill(&self, fill: u8, numbers: std::ops::Range<u64>) {
         for number in numbers {
-            let queue_id = i32::from(number % 50 == 3);
-            let host = "10.0.0.1:5000".parse().expect("an address");
-            let body = body(fill, number);
             let mut batch = Batch::default();
-            let draft = Draft {
-                topic: "orders",
-                queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp_ms: 5,
-                born_host: host,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &body,
-                properties: b"",
-            };
-            batch.record(self.store.queue("orders", queue_id), 1, &draft).expect("a record");
+            self.add_record(&mut batch, i32::from(number % 50 == 3), &body(fill, number));
             batch.put(&[b'f', number as u8 % 40], &number.to_be_bytes());
             if number % 9 == 0 {
                 batch.delete(&[b'f', number as u8 % 7]);
@@ -71,6 +62,34 @@ impl Life {
         self.sealed();
     }
 
+    fn add_record(&self, batch: &mut Batch, queue_id: i32, body: &[u8]) {
+        let host = "10.0.0.1:5000".parse().expect("an address");
+        let draft = Draft {
+            topic: "orders",
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: 5,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: b"",
+        };
+        batch.record(self.store.queue("orders", queue_id), 1, &draft).expect("a record");
+    }
+
+    /// So many facts that few segments change half of them: most sidecars then have no base of their own.
+    fn put_many_facts(&self, value: u8) {
+        let mut batch = Batch::default();
+        for number in 0..300_u16 {
+            batch.put(&[b'g', number as u8, (number >> 8) as u8], &[value; 60]);
+        }
+        self.store.append(&mut batch).expect("there is room");
+        self.sim.run_for(Duration::from_millis(3));
+    }
+
     fn sealed(&self) {
         self.sim.run_until(self.store.sealed()).expect("sealing ends");
     }
@@ -79,7 +98,6 @@ impl Life {
     fn bodies(&self, queue_id: i32) -> Vec<Vec<u8>> {
         let queue = self.store.find_queue("orders", queue_id).expect("it has records");
         let (mut from, end) = self.store.bounds(queue);
-        assert_eq!(from, QueueOffset(0));
         let mut bodies = Vec::new();
         while from < end {
             let budget = ReadBudget { records_max: 11, bytes_max: 20_000, entries_max: 1000 };
@@ -99,18 +117,31 @@ impl Life {
         bodies
     }
 
-    /// That everything that `fill` appended is there, in whatever way it is asked for.
+    /// That everything that `fill` appended is there.
     fn check(&self, fill: u8) {
+        for queue_id in [0, 1] {
+            let queue = self.store.find_queue("orders", queue_id).expect("it has records");
+            assert_eq!(self.store.bounds(queue).0, QueueOffset(0));
+        }
+        self.check_kept(fill);
+    }
+
+    /// That all that `fill` appended and that has not retired is there, in whatever way it is asked for.
+    fn check_kept(&self, fill: u8) {
         let numbers = |queue_id: i32| (0..RECORDS).filter(move |n| i32::from(n % 50 == 3) == queue_id);
         for queue_id in [0, 1] {
             let expected: Vec<Vec<u8>> = numbers(queue_id).map(|number| body(fill, number)).collect();
-            assert!(self.bodies(queue_id) == expected, "queue {queue_id} has other records");
             let queue = self.store.find_queue("orders", queue_id).expect("it has records");
+            let first = self.store.bounds(queue).0.0;
+            assert!(
+                self.bodies(queue_id) == expected[first as usize..],
+                "queue {queue_id} has other records from {first} on"
+            );
             let mut last = (0, i64::MIN);
-            for offset in 0..expected.len() as u64 {
+            for offset in first..expected.len() as u64 {
                 let ms = self.store.store_time(queue, QueueOffset(offset)).expect("it is there");
                 assert!(ms >= last.1);
-                if ms > last.1 {
+                if ms > last.1 && last.1 > i64::MIN {
                     assert_eq!(self.store.offset_at_or_after(queue, ms), QueueOffset(offset));
                 }
                 last = (offset, ms);
@@ -215,6 +246,125 @@ fn a_sidecar_of_another_history_is_not_believed() {
         life.sealed();
         life.check(1);
     }
+}
+
+/// A disk with a store whose first segments have retired.
+fn retained(many_facts: bool) -> Disk {
+    let life = open_keeping(Disk::new(), Some(4 * SEGMENT)).expect("it opens");
+    if many_facts {
+        life.put_many_facts(1);
+    }
+    life.fill(1, 0..RECORDS);
+    life.check_kept(1);
+    assert!(life.store.log_bounds().0.0 > 10 * SEGMENT, "segments have retired");
+    life.sim.disk().crash(|_| false)
+}
+
+#[test]
+fn any_sidecar_is_made_again_after_those_before_it_have_retired_if_a_newer_one_has_all_facts() {
+    let disk = retained(false);
+    let all = sidecars(&disk);
+    let lose = |path: &PathBuf| {
+        let mut disk = disk.clone();
+        disk.lose(path).expect("it is there");
+        disk
+    };
+    let rot = |path: &PathBuf, at| {
+        let mut disk = disk.clone();
+        disk.rot(path, at, 3).expect("it is there");
+        disk
+    };
+    let footer = |path: &PathBuf| disk.bytes(path).expect("it is there").len() as u64 - 300;
+    for path in &all {
+        for hurt in [lose(path), rot(path, 40), rot(path, 300), rot(path, footer(path))] {
+            let life = open(hurt);
+            life.bodies(0);
+            life.sealed();
+            life.check_kept(1);
+            assert_eq!(sidecars(&life.sim.disk()), all);
+            let again = open(life.sim.disk().crash(|_| false));
+            assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
+            again.check_kept(1);
+        }
+    }
+}
+
+#[test]
+fn the_only_sidecar_with_all_facts_is_named_when_it_cannot_be_made_again() {
+    let mut disk = retained(true);
+    let oldest = sidecars(&disk).remove(0);
+    disk.lose(&oldest).expect("it is there");
+    match open_keeping(disk, None).map(|life| life.report) {
+        Err(OpenError::Corrupt { file, what, .. }) => {
+            assert_eq!(Path::new(&file), oldest);
+            assert!(what.contains("restore this file from a copy"), "{what}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
+    // Entries are so many that they have pages of their own.
+    const LARGE: u64 = 512 * 1024;
+    let options = StoreOptions {
+        segment_bytes: LARGE,
+        flush: FlushHow::Fdatasync,
+        tail_cache_bytes: 0,
+        retention: Retention { bytes_max: Some(2 * LARGE), ..Retention::default() },
+        ..StoreOptions::default()
+    };
+    let open = |disk: Disk| {
+        let sim = Sim::on(disk, 7);
+        let opening = Store::open(sim.env(), Path::new(FOLDER), options.clone(), Rc::new(Signal::new()));
+        let (store, report) = sim.run_until(opening).expect("it opens in time").expect("it opens");
+        Life { sim, store, report }
+    };
+    let life = open(Disk::new());
+    let mut next = 0_u64;
+    let mut fill = |batches: u32| {
+        for _ in 0..batches {
+            let mut batch = Batch::default();
+            for _ in 0..400 {
+                life.add_record(&mut batch, 0, &next.to_be_bytes());
+                next += 1;
+            }
+            life.store.append(&mut batch).expect("there is room");
+            life.sim.run_for(Duration::from_millis(20));
+        }
+    };
+    fill(20);
+    life.put_many_facts(2);
+    fill(50);
+    life.sim.run_for(Duration::from_secs(5));
+    life.sealed();
+    let read = |life: &Life| {
+        let bodies = life.bodies(0);
+        let first = next - bodies.len() as u64;
+        bodies.iter().zip(first..).all(|(body, number)| *body == number.to_be_bytes()).then_some(first)
+    };
+    let mut facts = 0;
+    life.store.facts_with_prefix(b"g", |_, value| facts += u32::from(value == [2; 60]));
+    let first = read(&life).expect("each record is what was written");
+    assert!(first > 0 && facts == 300, "{facts} facts, first record {first}");
+
+    let disk = life.sim.disk().crash(|_| false);
+    let oldest = sidecars(&disk).remove(0);
+    let mut bad = disk.clone();
+    bad.rot(&oldest, 40_000, 5).expect("it is there");
+    let life = open(bad);
+    assert_ne!(read(&life), Some(first), "a reader waits until it is made again");
+    life.sealed();
+    assert_eq!(read(&life), Some(first));
+    let again = open(life.sim.disk().crash(|_| false));
+    assert_eq!((read(&again), again.report.sidecars_made), (Some(first), 0));
+    let mut facts = 0;
+    again.store.facts_with_prefix(b"g", |_, value| facts += u32::from(value == [2; 60]));
+    assert_eq!(facts, 300);
+    let [before, after] = [&disk, &again.sim.disk()].map(|disk| disk.bytes(&oldest).expect("it is there"));
+    assert_eq!(before.len(), after.len());
+    let other = before.chunks(16 * 1024).zip(after.chunks(16 * 1024)).filter(|(one, other)| one != other);
+    assert!(other.count() <= 2, "but for where queues were before, and checksums, it is the same file");
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(crate) use chain::Chain;
 pub(crate) use extents::Loan;
 pub(crate) use frame::ItemKind;
 pub(crate) use reader::{ReadSlice, Wanted, fetch};
-pub(crate) use recovery::{Recovered, is_sealed_by, replay};
+pub(crate) use recovery::{Recovered, chain_before, is_sealed_by, replay};
 pub use segment_set::Pin;
 pub(crate) use segment_set::SegmentSet;
 pub(crate) use tail::{Mark, Need, Sealed, Tail, TailStart};

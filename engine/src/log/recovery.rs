@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chain::{Chain, Remains};
-use super::frame::{Frame, FrameFault, FrameKind, HEADER_BYTES, block_rounded};
+use super::frame::{Frame, FrameFault, FrameKind, HEADER_BYTES, Header, block_rounded};
 use super::segment;
 use super::tail::Sealed;
 use crate::env::{BLOCK_BYTES, Env, File, OpenHow};
@@ -107,6 +107,28 @@ pub(crate) async fn is_sealed_by<E: Env>(
     });
     files.close().await;
     Ok(is_it)
+}
+
+/// What the first frame of the segment at `base` says that it follows, of a log whose segments before it retired.
+pub(crate) async fn chain_before<E: Env>(
+    env: &E,
+    folder: &Path,
+    store: &Chain,
+    base: u64,
+) -> Result<Chain, OpenError> {
+    let mut files = SegmentReader::new(env, folder, store.segment_bytes, u64::MAX);
+    files.read_bytes_max = BLOCK_BYTES;
+    let header = Header::decode(files.bytes(base, BLOCK_BYTES).await?);
+    let chain = header.map(|Header { epoch, previous_crc, .. }| Chain {
+        position: base,
+        epoch,
+        crc: previous_crc,
+        durable: base,
+        ..*store
+    });
+    let chain = chain.map_err(|fault| files.corrupt(base, fault.to_string()));
+    files.close().await;
+    chain
 }
 
 /// For a planted bug only.

@@ -9,12 +9,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
+use std::rc::Rc;
 
 use super::map::{Footer, QueueEnd};
 use super::table::{Row, Section, push_row};
 use super::{
     BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, Merge, NO_SEGMENT, PAGE_BYTES, PLACES,
-    QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, SidecarSet, Source, TIMES, queue_key,
+    QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, Sidecar, SidecarSet, Source, TIMES, queue_key,
 };
 use crate::env::BLOCK_BYTES;
 use crate::limits::{SIDECAR_BASE_FREE_PART, SIDECAR_STEP_ROWS, SIDECARS_SINCE_BASE_MAX};
@@ -35,10 +36,22 @@ pub(crate) struct Input<'a> {
     pub queues: &'a Queues,
 }
 
+/// What a base is made of, beside what was learnt.
+#[derive(Debug, Clone)]
+pub(crate) enum Foundation {
+    /// The sidecars before it.
+    Previous,
+    /// Those have retired. The base that it had itself, which is whole: with what was learnt once more, it is the same.
+    Own(Rc<Sidecar>),
+    /// Those have retired, and a newer sidecar has a base: it gets none, and is for reading records only.
+    Newer,
+}
+
 /// See the module.
 pub(crate) struct Builder {
     identity: Identity,
-    /// The sidecars before it, from their newest base on.
+    foundation: Foundation,
+    /// The sidecars that a base is made of, from their newest base on.
     previous: SidecarSet,
     phase: Phase,
     out: Output,
@@ -84,6 +97,7 @@ impl Builder {
         };
         Builder {
             identity,
+            foundation: Foundation::Previous,
             previous: previous.only_since_base(),
             phase: Phase::Sort,
             out: Output::default(),
@@ -93,6 +107,17 @@ impl Builder {
             row_of: Vec::new(),
             index: Vec::new(),
         }
+    }
+
+    /// The same, made of something else.
+    pub fn on(mut self, foundation: Foundation) -> Builder {
+        if let Foundation::Own(own) = &foundation {
+            self.previous = SidecarSet::default();
+            self.previous.push(own.clone());
+            (self.footer.live_facts, self.footer.records) = (own.live_facts(), own.records());
+        }
+        self.foundation = foundation;
+        self
     }
 
     /// One step. Whether it was the last.
@@ -272,6 +297,16 @@ impl Builder {
 
     /// Whether a base is due; see the module's parent.
     fn choose_base(&mut self) -> Phase {
+        match self.foundation {
+            Foundation::Previous => {}
+            Foundation::Own(_) => return self.begin_base(),
+            Foundation::Newer => {
+                // In a segment that has retired.
+                let before = self.footer.base.saturating_sub(self.identity.segment_bytes);
+                self.footer.base_at = self.previous.last().map_or(before, |last| last.base_at());
+                return Phase::Done;
+            }
+        }
         let own = self.footer.sections[QUEUES].bytes + self.footer.sections[CHANGES].bytes;
         let Some(last) = self.previous.last().map(|last| *last.footer()) else { return self.begin_base() };
         let since = last.since_base_bytes + own;

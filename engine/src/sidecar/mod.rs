@@ -60,6 +60,10 @@
 //! f060  00 00 00 00 00 00 00 01 00 00 00 00 00 00 40 00   one record, one page
 //! ```
 //!
+//! One that is made again after those before it retired has `previous` only where it is still there. If it had a base,
+//! that is kept as long as it is whole; else it gets none, and its `base at` is a retired segment: then it needs a newer
+//! sidecar that has one.
+//!
 //! Invariants
 //!  1. A sidecar is written under another name, flushed, and renamed: under its name it is whole.
 //!  2. It is made only of what is durable: the segment's seal, whose checksum it carries, was flushed before.
@@ -80,7 +84,7 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use build::{Builder, Identity, Input};
+pub(crate) use build::{Builder, Foundation, Identity, Input};
 pub use map::{Damaged, Sidecar, SidecarFault};
 pub(crate) use map::{ENTRY_BYTES, QueueRow};
 pub(crate) use merge::{Merge, Source};

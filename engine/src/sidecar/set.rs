@@ -39,8 +39,7 @@ impl SidecarSet {
 
     /// Whether all facts and queue ends can be told from these.
     pub fn is_complete(&self) -> bool {
-        let base_at = self.all.last().map_or(0, |last| last.base_at());
-        self.all.first().is_none_or(|first| first.base() <= base_at)
+        self.all.last().is_none_or(|last| self.at(last.base_at()).is_some_and(|base| base.has_base()))
     }
 
     /// Whether nothing but records is lost without the oldest one.

@@ -79,6 +79,13 @@ impl State {
         }
     }
 
+    /// Without a sidecar: the log begins at `base`, because what was before it has retired.
+    pub fn begin_at(&mut self, base: u64) {
+        if self.sidecars.first().is_none() {
+            self.next_base = base;
+        }
+    }
+
     /// Makes some of the queues that the sidecars know, from just after a key on. Returns where to go on.
     pub fn load_some(&mut self, after: Option<&[u8]>, max: usize) -> Result<Option<Vec<u8>>, Damaged> {
         let State { queues, sidecars, .. } = self;
