@@ -137,7 +137,15 @@ impl Life {
 
     /// Physical offset at which the log begins; 0 before it is open.
     pub fn log_start(&self) -> u64 {
-        self.store.borrow().as_ref().map_or(0, |store| store.log_bounds().0.0)
+        self.log_bounds().0
+    }
+
+    /// Physical offsets at which the log begins and ends; 0 before it is open.
+    pub fn log_bounds(&self) -> (u64, u64) {
+        self.store.borrow().as_ref().map_or((0, 0), |store| {
+            let (start, end) = store.log_bounds();
+            (start.0, end.0)
+        })
     }
 
     /// Why the store would not open, if it would not.
@@ -237,11 +245,11 @@ impl Life {
         Ok(false)
     }
 
-    /// Nothing retires while the log is not larger than it may be.
+    /// Nothing retires while the log is not larger than it may be. One without a bound may have had one in an earlier life.
     fn check_retention(&self, store: &Store<SimEnv>) -> Result<(), String> {
         let StoreOptions { segment_bytes, retention, .. } = &self.script.options;
         let (start, end) = (store.log_bounds().0.0, store.durable().0);
-        let too_early = retention.bytes_max.is_none_or(|max| end - start + segment_bytes <= max);
+        let too_early = retention.bytes_max.is_some_and(|max| end - start + segment_bytes <= max);
         if start > 0 && too_early {
             return Err(format!("the log begins at {start} and ends at {end}: a segment retired too early"));
         }

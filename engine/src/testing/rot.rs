@@ -9,7 +9,8 @@
 //! changed or taken away but the one that was hurt. Where all was found, what follows the damage may be written anew: it
 //! was a seal or a note, which hold nothing.
 //!
-//! Files are taken as they are found: of each kind in the folder, whatever it is for, some are hurt.
+//! Files are taken as they are found: of each kind in the folder, whatever it is for, some are hurt. Every third log is one
+//! whose first segments have retired; while it is hurt, nothing more retires.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,6 +24,9 @@ use super::workload::{FOLDER, Pace, Workload};
 use crate::env::sim::{Disk, Sim};
 use crate::env::{BLOCK_BYTES, LOCK_FILE, Random};
 use crate::flush_probe::PROBE_FILE;
+use crate::log::segment;
+use crate::retention::Retention;
+use crate::store::StoreOptions;
 
 /// Longer than an idle log waits before it notes its watermark.
 const REST: Duration = Duration::from_secs(10);
@@ -63,6 +67,8 @@ impl Scope {
 pub struct Tally {
     /// Workloads run.
     pub workloads: u64,
+    /// Of these, those whose first segments had retired when they were hurt.
+    pub retired: u64,
     /// Flipped bits, by kind of file: its name without digits.
     pub flips: BTreeMap<String, Outcomes>,
     /// Lost files, by kind.
@@ -118,20 +124,22 @@ pub fn run(scope: &Scope, mut progress: impl FnMut(&Tally)) -> Result<Tally, Vio
 
 fn damage(scope: &Scope, number: u64, tally: &mut Tally) -> Result<(), (String, String)> {
     let random = workload_random(scope.seed, number);
-    let mut workload = Workload::draw(&random);
+    let retains = number % 3 == 2;
+    let mut workload = if retains { Workload::draw_retaining(&random) } else { Workload::draw(&random) };
     if let Some((_, pace)) = workload.plans.last_mut() {
         *pace = Pace::Durable;
     }
     let undamaged = |what| ("undamaged".to_string(), what);
     let seed = random.next();
-    let (disk, model) = rest(&workload, seed).map_err(undamaged)?;
+    let AtRest { disk, model, log_start, log_end } = rest(&workload, seed).map_err(undamaged)?;
+    tally.retired += u64::from(log_start > 0);
     // The same store in another history: equal in shape, other bytes.
     for (plan, _) in &mut workload.plans {
         plan.number += 1000;
     }
-    let (other, _) = rest(&workload, seed).map_err(undamaged)?;
+    let other = rest(&workload, seed).map_err(undamaged)?.disk;
     let script = Script {
-        options: workload.options.clone(),
+        options: StoreOptions { retention: Retention::default(), ..workload.options.clone() },
         answered: model.len(),
         resends: (0, Pace::Next),
         plans: Vec::new(),
@@ -161,13 +169,22 @@ fn damage(scope: &Scope, number: u64, tally: &mut Tally) -> Result<(), (String, 
             outcomes.harmless += 1;
             End::Harmless
         };
-        damage.look(&hurt, &sim.disk(), end).map_err(at)?;
+        damage.look(&hurt, &sim.disk(), end, log_end).map_err(at)?;
     }
     Ok(())
 }
 
+/// What a workload left.
+struct AtRest {
+    disk: Disk,
+    model: Model,
+    /// Where the log begins and ends.
+    log_start: u64,
+    log_end: u64,
+}
+
 /// Runs the workload and lets it come to rest.
-fn rest(workload: &Workload, seed: u64) -> Result<(Disk, Model), String> {
+fn rest(workload: &Workload, seed: u64) -> Result<AtRest, String> {
     let sim = Sim::new(seed);
     let script = Script {
         options: workload.options.clone(),
@@ -180,7 +197,8 @@ fn rest(workload: &Workload, seed: u64) -> Result<(Disk, Model), String> {
     let life = Life::begin(&sim, Model::default(), script);
     life.run(&sim, |_| ControlFlow::Continue(()))?;
     sim.run_for(REST);
-    Ok((sim.disk().crash(|_| false), life.model()))
+    let (log_start, log_end) = life.log_bounds();
+    Ok(AtRest { disk: sim.disk().crash(|_| false), model: life.model(), log_start, log_end })
 }
 
 /// What became of one damage.
@@ -259,11 +277,11 @@ impl Damage {
     }
 
     /// Whether good data was deleted or changed.
-    fn look(&self, hurt: &Disk, after: &Disk, end: End) -> Result<(), String> {
+    fn look(&self, hurt: &Disk, after: &Disk, end: End, log_end: u64) -> Result<(), String> {
         for name in names(hurt) {
             let before = bytes(hurt, &name);
             let kind = kind_of(&name);
-            if kind == SIDECAR {
+            if kind == SIDECAR || kind == SPARE {
                 continue;
             }
             let now = after.bytes(&path(&name)).map_err(|_| format!("{name} was deleted"))?;
@@ -271,14 +289,25 @@ impl Damage {
                 return Err(format!("the open was refused, and {name} has changed"));
             }
             if kind == LOG {
-                self.look_at_log(&name, &before, &now, end)?;
+                self.look_at_log(&name, &before, &now, end, log_end)?;
             }
         }
         Ok(())
     }
 
-    fn look_at_log(&self, name: &str, before: &[u8], now: &[u8], end: End) -> Result<(), String> {
-        for (index, block) in before.chunks(BLOCK_BYTES).enumerate() {
+    /// What a used file held before lies after the end of the log: it is nobody's.
+    fn look_at_log(
+        &self,
+        name: &str,
+        before: &[u8],
+        now: &[u8],
+        end: End,
+        log_end: u64,
+    ) -> Result<(), String> {
+        let base = segment::base_of(name).expect("it is named as a segment");
+        let blocks = log_end.saturating_sub(base).div_ceil(BLOCK_BYTES as u64);
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+        for (index, block) in before.chunks(BLOCK_BYTES).take(blocks).enumerate() {
             // Names of segments are in the order of what they hold.
             let may_change = match end {
                 End::Harmless => (name, index) >= self.place(),
@@ -298,6 +327,8 @@ impl Damage {
 const LOG: &str = "*.log";
 /// The kind of those that are made again from the log.
 const SIDECAR: &str = "*.side";
+/// The kind of those that held a retired segment.
+const SPARE: &str = "*.spare";
 
 /// A file's name with its digits as one star.
 fn kind_of(name: &str) -> String {
