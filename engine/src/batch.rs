@@ -132,3 +132,115 @@ impl Batch {
         (start, self.bytes.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sidecar::SidecarSet;
+
+    fn draft<'a>(topic: &'a str, body: &'a [u8]) -> Draft<'a> {
+        let host = "10.0.0.1:5000".parse().expect("an address");
+        Draft {
+            topic,
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp_ms: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: b"",
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_is_in_it_until_it_is_cleared() {
+        let mut batch = Batch::default();
+        assert!(batch.is_empty());
+        batch.put(b"key", b"value");
+        assert!(!batch.is_empty());
+        batch.delete(b"gone");
+        batch.record(QueueRef(3), 7, &draft("t", b"hello")).expect("a record");
+        let facts: Vec<_> = batch.facts.iter().map(|fact| batch.fact(fact)).collect();
+        assert_eq!(facts, [(&b"key"[..], Some(&b"value"[..])), (b"gone", None)]);
+        let record = &batch.records[0];
+        let bytes = &batch.bytes[record.start..][..record.len];
+        let decoded = ringmq_wire::record::decode(bytes).expect("a record");
+        assert_eq!((decoded.bytes, decoded.body), (bytes, &b"hello"[..]));
+        assert_eq!((record.queue, record.tag_hash, batch.places().count()), (QueueRef(3), 7, 1));
+        (batch.lazy, batch.wall_ms) = (true, Some(1));
+        batch.clear();
+        assert_eq!((batch.is_empty(), batch.bytes.len(), batch.lazy, batch.wall_ms), (true, 0, false, None));
+    }
+
+    #[test]
+    fn a_record_alone_is_something_and_a_draft_that_is_none_leaves_nothing() {
+        let mut batch = Batch::default();
+        let topic = "t".repeat(1 << 16);
+        assert!(batch.record(QueueRef(0), 0, &draft(&topic, b"")).is_err());
+        assert_eq!((batch.is_empty(), batch.bytes.len()), (true, 0));
+        batch.record(QueueRef(0), 0, &draft("t", b"")).expect("a record");
+        assert!(!batch.is_empty());
+    }
+
+    #[test]
+    fn it_needs_its_records_and_of_each_fact_the_lengths_key_and_value() {
+        let record = ringmq_wire::record::FIXED_BYTES + 1;
+        let (key, value) = (vec![1; FACT_KEY_BYTES_MAX], vec![2; FACT_VALUE_BYTES_MAX]);
+        type Fill<'a> = &'a dyn Fn(&mut Batch);
+        let add = |batch: &mut Batch| batch.record(QueueRef(0), 0, &draft("t", b"")).expect("a record");
+        #[rustfmt::skip]
+        let rows: &[(&str, Fill<'_>, usize, usize)] = &[
+            ("nothing",     &|_| (),                                               0,               0),
+            ("a put",       &|batch| batch.put(b"key", b"value"),                  2 + 3 + 5,       1),
+            ("a deletion",  &|batch| batch.delete(b"key"),                         2 + 3,           1),
+            ("two facts",   &|batch| { batch.put(b"k", b""); batch.delete(b"k") }, 2 * (2 + 1),     2),
+            ("two records", &|batch| { add(batch); add(batch) },                   2 * record,      2),
+            ("both",        &|batch| { batch.delete(b"k"); add(batch) },           2 + 1 + record,  2),
+            ("the longest", &|batch| batch.put(&key, &value),                      2 + 1024 + 65536, 1),
+        ];
+        for (what, fill, payload_bytes, items) in rows {
+            let mut batch = Batch::default();
+            fill(&mut batch);
+            assert_eq!(
+                batch.need().expect(what),
+                Need { payload_bytes: *payload_bytes, items: *items },
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fact_beyond_its_limits_is_refused_with_the_limit() {
+        let (key, value) = (vec![1; FACT_KEY_BYTES_MAX + 1], vec![2; FACT_VALUE_BYTES_MAX + 1]);
+        let rows = [
+            (&key[..], &b""[..], FACT_KEY_BYTES_MAX),
+            (b"k", &value, FACT_VALUE_BYTES_MAX),
+            (&key, &value, FACT_KEY_BYTES_MAX),
+        ];
+        for (key, value, limit) in rows {
+            let mut batch = Batch::default();
+            batch.put(key, value);
+            match batch.need() {
+                Err(AppendError::TooLarge { bytes, max }) => assert_eq!((bytes, max), (limit + 1, limit)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_fact_set_to_what_it_is_changes_nothing() {
+        let mut state = State::over(SidecarSet::default(), 1 << 20);
+        state.apply_fact(0, b"there", Some(b"1"));
+        let mut batch = Batch::default();
+        batch.put(b"there", b"1");
+        batch.put(b"there", b"2");
+        batch.delete(b"there");
+        batch.put(b"new", b"");
+        batch.delete(b"new");
+        let changes: Vec<_> = batch.facts.iter().map(|fact| batch.changes(fact, &state)).collect();
+        assert_eq!(changes, [false, true, true, true, false]);
+    }
+}
