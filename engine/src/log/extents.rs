@@ -362,8 +362,9 @@ mod tests {
     fn who_waits_is_told_in_turn_when_memory_is_given_back() {
         let extents = extents(100);
         let loan = extents.add(0, 100);
+        assert!(!extents.is_waited_for());
         let (first, second) = (extents.stand_in_line(), extents.stand_in_line());
-        assert!(first.is_first() && !second.is_first());
+        assert!(first.is_first() && !second.is_first() && extents.is_waited_for());
         drop(loan);
         assert!(first.signal.take() && !second.signal.is_fired());
         drop(first);

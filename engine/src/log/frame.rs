@@ -493,6 +493,38 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_read_back_and_no_other() {
+        let kinds = [FrameKind::Batches, FrameKind::Opening, FrameKind::Seal, FrameKind::Note];
+        for (byte, kind) in (0..).zip(kinds) {
+            assert_eq!((kind.to_byte(), FrameKind::from_byte(byte)), (byte, Some(kind)));
+        }
+        let items = [ItemKind::Record, ItemKind::FactPut, ItemKind::FactDelete];
+        for (byte, kind) in (0..).zip(items) {
+            assert_eq!((kind.to_byte(), ItemKind::from_byte(byte)), (byte, Some(kind)));
+        }
+        assert!((4..=u8::MAX).all(|byte| FrameKind::from_byte(byte).is_none()));
+        assert!((3..=u8::MAX).all(|byte| ItemKind::from_byte(byte).is_none()));
+    }
+
+    #[test]
+    fn a_fact_is_split_where_its_key_ends() {
+        type Row<'a> = (&'a [u8], Option<(&'a [u8], &'a [u8])>);
+        #[rustfmt::skip]
+        let rows: &[Row<'_>] = &[
+            (b"",               None),
+            (b"\x00",           None),
+            (b"\x00\x00",       Some((b"", b""))),
+            (b"\x00\x01kv",     Some((b"k", b"v"))),
+            (b"\x00\x02kv",     Some((b"kv", b""))),
+            (b"\x00\x03kv",     None),
+            (b"\x01\x00kv",     None),
+        ];
+        for (bytes, split) in rows {
+            assert_eq!(split_fact(bytes), *split, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_is_found_but_for_the_padding() {
         let bytes = rich(|_, _| ());
         let used = HEADER_BYTES + 14 + 3 * ITEM_BYTES;

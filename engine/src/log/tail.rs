@@ -516,6 +516,194 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_frame_says_where_it_ends_and_what_it_occupies() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        append(&mut tail, &env, &[5000], false);
+        tail.control(FrameKind::Note, 0, |len| env.buffer(len));
+        let batches = tail.take(0).expect("it was closed for the note");
+        let note = tail.take(0).expect("it follows");
+        let said = |frame: &ClosedFrame<SimBuffer>| (frame.position, frame.end(), frame.memory_bytes);
+        assert_eq!(said(&batches), (0, 8192, FRAME_BUFFER_BYTES_MIN), "its buffer was made before");
+        assert_eq!(said(&note), (8192, 12288, BLOCK_BYTES));
+        assert_eq!((batches.space_end, note.space_end, tail.take(0).is_none()), (8192, 12288, true));
+    }
+
+    #[test]
+    fn headers_say_what_is_in_the_frame_and_what_was_durable_when_it_was_closed() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        let need = Need { payload_bytes: 30, items: 2 };
+        tail.room(need, 0, || Duration::ZERO, |len| env.buffer(len));
+        let (at, crc) = tail.item(ItemKind::Record, 5, 10, |at, out| out.fill(at as u8));
+        assert_eq!((at, crc), (128, crc32fast::hash(&[128; 10])));
+        assert_eq!(tail.item(ItemKind::FactDelete, 0, 20, |at, out| out.fill(at as u8)).0, 138);
+        tail.end_batch(true, 77);
+        tail.room(need, 0, || Duration::ZERO, |len| env.buffer(len));
+        tail.item(ItemKind::Record, 6, 30, |_, _| ());
+        tail.end_batch(false, 78);
+        let frame = tail.take(4096).expect("it is urgent");
+        let header = Header::decode(&frame.buffer).expect("a header");
+        let counts = (header.payload_bytes, header.items, header.batches, header.records);
+        assert_eq!((counts, header.durable, header.store_timestamp_ms), ((60, 3, 2, 2), 4096, 78));
+        assert_eq!((header.kind, header.store_id, header.epoch), (FrameKind::Batches, 9, 1));
+        tail.control(FrameKind::Opening, 8192, |len| env.buffer(len));
+        let opening = Header::decode(&tail.take(0).expect("it was made").buffer).expect("a header");
+        assert_eq!(
+            (opening.kind, opening.durable, opening.store_timestamp_ms),
+            (FrameKind::Opening, 8192, 78)
+        );
+        assert_eq!(opening.previous_crc, header.crc);
+    }
+
+    #[test]
+    fn a_batch_is_noted_by_any_later_frame_that_calls_it_durable() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        assert!(!tail.is_unnoted());
+        append(&mut tail, &env, &[10], false);
+        tail.take(0);
+        assert!(tail.is_unnoted());
+        tail.control(FrameKind::Note, 4095, |len| env.buffer(len));
+        assert!(tail.is_unnoted(), "it says too little");
+        tail.control(FrameKind::Note, 4096, |len| env.buffer(len));
+        assert!(!tail.is_unnoted());
+        assert_eq!(positions(&mut tail), [4096, 8192]);
+        append(&mut tail, &env, &[10], false);
+        assert_eq!(tail.take(12288).map(|frame| frame.end()), Some(16384));
+        assert!(tail.is_unnoted(), "it says only what was durable before it");
+    }
+
+    #[test]
+    fn what_is_accepted_and_not_taken_is_counted_in_whole_blocks() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        assert_eq!((tail.bytes(), tail.is_empty()), (0, true));
+        append(&mut tail, &env, &[10], true);
+        assert_eq!((tail.bytes(), tail.is_empty()), (4096, false));
+        append(&mut tail, &env, &[4000], true);
+        assert_eq!((tail.bytes(), tail.is_empty()), (8192, false));
+        tail.control(FrameKind::Note, 0, |len| env.buffer(len));
+        append(&mut tail, &env, &[10], false);
+        assert_eq!(tail.bytes(), 8192 + 4096 + 4096);
+        for left in [8192, 4096, 0] {
+            assert!(!tail.is_empty() && tail.take(0).is_some());
+            assert_eq!((tail.bytes(), tail.is_empty()), (left, left == 0));
+        }
+    }
+
+    #[test]
+    fn a_lazy_frame_says_since_when_until_somebody_waits_for_it() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        let append_at = |tail: &mut Tail<SimBuffer>, ms, lazy| {
+            let need = Need { payload_bytes: 1, items: 1 };
+            tail.room(need, 0, || Duration::from_millis(ms), |len| env.buffer(len));
+            tail.item(ItemKind::FactDelete, 0, 1, |_, _| ());
+            tail.end_batch(lazy, 0);
+        };
+        assert_eq!(tail.lazy_since(), None);
+        append_at(&mut tail, 5, true);
+        append_at(&mut tail, 9, true);
+        assert_eq!(tail.lazy_since(), Some(Duration::from_millis(5)));
+        append_at(&mut tail, 11, false);
+        assert_eq!((tail.lazy_since(), tail.last_batch_at()), (None, Duration::from_millis(5)));
+        tail.take(0);
+        append_at(&mut tail, 20, false);
+        assert_eq!(tail.last_batch_at(), Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_buffer_is_made_for_twice_the_last_frame_and_at_least_for_its_batch() {
+        const LARGE: TailStart = TailStart { segment_bytes: 64 << 20, ..START };
+        let (env, mut tail) = (env(), Tail::new(LARGE));
+        #[rustfmt::skip]
+        let rows = [
+            // batch, its frame, the buffer made for it
+            (      1,    4096, FRAME_BUFFER_BYTES_MIN),
+            (100_000,  102_400, 102_400),
+            (      1,    4096, 204_800),
+            (      1,    4096, FRAME_BUFFER_BYTES_MIN),
+            (900_000,  901_120, 901_120),
+            (      1,    4096, FRAME_BUFFER_BYTES_MAX),
+        ];
+        for (batch, bytes, memory) in rows {
+            append(&mut tail, &env, &[batch], false);
+            let frame = tail.take(0).expect("it is urgent");
+            assert_eq!((frame.buffer.len(), frame.memory_bytes), (bytes, memory), "{batch} bytes");
+        }
+    }
+
+    #[test]
+    fn a_frame_takes_batches_until_its_buffer_or_its_directory_is_full() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        // 16 KiB hold a header, 12 items of 1 KiB, and one item that fits to the byte.
+        let rest = FRAME_BUFFER_BYTES_MIN - HEADER_BYTES - 12 * (1024 + ITEM_BYTES) - ITEM_BYTES;
+        for (last, frames) in [(rest, 1), (rest + 1, 2)] {
+            append(&mut tail, &env, &[1024; 12], false);
+            append(&mut tail, &env, &[last], false);
+            assert_eq!(positions(&mut tail).len(), frames, "{last} bytes more");
+            tail = Tail::new(START);
+        }
+    }
+
+    #[test]
+    fn the_largest_batch_fills_a_segment_but_for_its_seal() {
+        for (segment, max) in
+            [(16 << 10, 12 << 10), (16 << 20, (16 << 20) - 4096), (1 << 30, BATCH_BYTES_MAX)]
+        {
+            let tail: Tail<SimBuffer> = Tail::new(TailStart { segment_bytes: segment, ..START });
+            assert_eq!(tail.batch_bytes_max(), max);
+        }
+        let (env, mut tail) = (env(), Tail::new(START));
+        let max = tail.batch_bytes_max();
+        append(&mut tail, &env, &[max - HEADER_BYTES - ITEM_BYTES], false);
+        append(&mut tail, &env, &[1], false);
+        assert_eq!(positions(&mut tail), [0, SEGMENT - 4096, SEGMENT]);
+    }
+
+    #[test]
+    fn a_control_frame_leaves_the_last_block_to_the_seal() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        for _ in 0..16 {
+            tail.control(FrameKind::Note, 0, |len| env.buffer(len));
+        }
+        let frames: Vec<_> = std::iter::from_fn(|| tail.take(0)).collect();
+        let kinds: Vec<_> =
+            frames.iter().map(|frame| Header::decode(&frame.buffer).map(|it| it.kind)).collect();
+        assert_eq!(kinds[14..], [Ok(FrameKind::Note), Ok(FrameKind::Seal), Ok(FrameKind::Note)]);
+        assert_eq!((frames[14].position, frames[15].position), (14 * 4096, 15 * 4096));
+        assert_eq!((frames[16].position, frames[16].end()), (SEGMENT, SEGMENT + 4096));
+    }
+
+    #[test]
+    fn a_seal_is_taken_once_its_segment_is_durable_to_the_end() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        for _ in 0..3 {
+            append(&mut tail, &env, &[10 * BLOCK_BYTES], false);
+        }
+        let mut seals =
+            |durable| -> Vec<u64> { tail.take_seals(durable).iter().map(|seal| seal.position).collect() };
+        assert_eq!(seals(SEGMENT - 1), [0; 0]);
+        assert_eq!(seals(SEGMENT), [11 * 4096]);
+        assert_eq!((seals(SEGMENT), seals(2 * SEGMENT - 4096)), (vec![], vec![]));
+        assert_eq!(seals(5 * SEGMENT), [SEGMENT + 11 * 4096]);
+    }
+
+    #[test]
+    fn lists_of_marks_are_used_again_and_few_are_kept() {
+        let (env, mut tail) = (env(), Tail::new(START));
+        for _ in 0..20 {
+            let mut marks = Vec::with_capacity(100);
+            marks.push(Mark { slot: 1, end: 1 });
+            tail.recycle(marks);
+        }
+        let mut used_again = 0;
+        for _ in 0..12 {
+            append(&mut tail, &env, &[1], false);
+            let marks = tail.take(0).expect("it is urgent").marks;
+            assert!(marks.is_empty());
+            used_again += usize::from(marks.capacity() >= 100);
+        }
+        assert_eq!(used_again, 8);
+    }
+
+    #[test]
     fn whatever_is_appended_every_frame_follows_and_none_crosses_its_segment() {
         for seed in 0..200 {
             let (env, mut tail, chance) = (env(), Tail::new(START), Random::new(seed));
