@@ -81,3 +81,117 @@ impl Pages {
         self.checked[page / 64].get() & 1 << (page % 64) != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Map;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    const PAGE: u64 = PAGE_BYTES as u64;
+
+    /// What was announced of a file: place and length, in pages.
+    type Announced = Rc<RefCell<Vec<(usize, usize)>>>;
+
+    struct Told(Vec<u8>, Announced);
+
+    impl AsRef<[u8]> for Told {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Map for Told {
+        fn will_need(&self, at: usize, len: usize) {
+            self.1.borrow_mut().push((at / PAGE_BYTES, len / PAGE_BYTES));
+        }
+    }
+
+    /// A file of so many pages, each filled with its number.
+    fn file(pages: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..pages).flat_map(|page| [page as u8; PAGE_BYTES]).collect();
+        for page in 0..pages {
+            bytes.extend(crc32fast::hash(&[page as u8; PAGE_BYTES]).to_be_bytes());
+        }
+        bytes.extend([0; FOOTER_BYTES]);
+        bytes
+    }
+
+    #[test]
+    fn a_file_has_its_pages_their_checksums_and_a_footer_or_is_refused() {
+        let whole = file(3).len();
+        #[rustfmt::skip]
+        let rows = [
+            (3 * PAGE,     whole,     true),
+            (3 * PAGE,     whole + 1, true),
+            (3 * PAGE,     whole - 1, false),
+            (3 * PAGE + 1, whole * 2, false),
+            (2 * PAGE,     whole,     true),
+            (0,            FOOTER_BYTES, true),
+            (u64::MAX - PAGE + 1, whole, false),
+        ];
+        for (pages_bytes, len, taken) in rows {
+            let pages = Pages::new(Box::new(vec![0; len]), pages_bytes);
+            assert_eq!(pages.is_some(), taken, "{pages_bytes} of {len}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_announced_with_the_next_ones_when_it_is_first_touched() {
+        let announced = Announced::default();
+        let pages = Pages::new(Box::new(Told(file(70), announced.clone())), 70 * PAGE).expect("it is whole");
+        type Row<'a> = (u64, u64, &'a [(usize, usize)]);
+        #[rustfmt::skip]
+        let rows: &[Row<'_>] = &[
+            // at, len, announced
+            (0,             10,       &[(0, 4)]),
+            (PAGE - 1,      1,        &[]),
+            (PAGE,          5 * PAGE, &[(1, 5)]),
+            (5 * PAGE,      1,        &[]),
+            (6 * PAGE,      1,        &[(6, 4)]),
+            (64 * PAGE,     1,        &[(64, 4)]),
+            (64 * PAGE + 9, 1,        &[]),
+            (65 * PAGE,     1,        &[(65, 4)]),
+            (63 * PAGE,     0,        &[]),
+        ];
+        for (at, len, expected) in rows {
+            let bytes = pages.bytes(*at, *len).expect("it is whole");
+            assert_eq!(bytes.len() as u64, *len);
+            assert!(bytes.first().is_none_or(|byte| u64::from(*byte) == at / PAGE));
+            assert_eq!(announced.take(), *expected, "{len} at {at}");
+        }
+        pages.will_need(7 * PAGE, 2 * PAGE);
+        assert_eq!(announced.take(), [(7, 2)]);
+    }
+
+    #[test]
+    fn damage_is_found_by_who_touches_its_page_and_by_nobody_else() {
+        let mut bytes = file(70);
+        bytes[66 * PAGE_BYTES + 5] ^= 1;
+        let pages = Pages::new(Box::new(bytes), 70 * PAGE).expect("as long as it was");
+        let (before, bad, after) = (65 * PAGE, 66 * PAGE, 67 * PAGE);
+        #[rustfmt::skip]
+        let rows = [
+            // at, len, damaged at
+            (0,             66 * PAGE, None),
+            (bad - 1,       1,         None),
+            (bad - 1,       2,         Some(bad)),
+            (bad,           1,         Some(bad)),
+            (after - 1,     1,         Some(bad)),
+            (after,         3 * PAGE,  None),
+            (0,             70 * PAGE, Some(bad)),
+            (bad,           0,         None),
+            // What is past the end is damaged where it begins.
+            (after,         3 * PAGE + 1, Some(after)),
+            (70 * PAGE,     0,         None),
+            (70 * PAGE,     1,         Some(70 * PAGE)),
+            (before,        u64::MAX,  Some(before)),
+        ];
+        for _ in 0..2 {
+            for (at, len, damaged) in rows {
+                assert_eq!(pages.bytes(at, len).err(), damaged, "{len} at {at}");
+            }
+        }
+    }
+}
