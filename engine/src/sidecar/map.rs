@@ -523,3 +523,259 @@ impl<'a> Rows<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::tests::{Announced, Told};
+    use super::super::table::push_row;
+    use super::super::{PAGE_BYTES, queue_key};
+    use super::*;
+
+    const PAGE: u64 = PAGE_BYTES as u64;
+    const SEGMENT: u64 = 1 << 20;
+    const BASE: u64 = 3 * SEGMENT;
+
+    /// The footer of segment 3 whose sections are these, each with its rows.
+    fn footer(sections: &[(usize, Vec<u8>, u64)]) -> (Footer, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let mut footer = Footer {
+            store_id: 7,
+            base: BASE,
+            segment_bytes: SEGMENT,
+            seal: Seal { position: BASE + 4096, epoch: 1, crc: 2, store_timestamp_ms: 3 },
+            checksums_crc: 0,
+            base_at: SEGMENT,
+            since_base_bytes: 0,
+            base_bytes: 0,
+            live_facts: 0,
+            records: 0,
+            pages_bytes: 0,
+            sections: [Section::default(); SECTIONS],
+        };
+        for (number, section, rows) in sections {
+            let at = bytes.len() as u64;
+            footer.sections[*number] = Section { at, bytes: section.len() as u64, rows: *rows };
+            bytes.extend(section);
+        }
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+        footer.pages_bytes = bytes.len() as u64;
+        (footer, bytes)
+    }
+
+    /// A whole sidecar of these sections, but for what `damage` does to its pages after they were summed.
+    fn file(sections: &[(usize, Vec<u8>, u64)], damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let (mut footer, mut bytes) = footer(sections);
+        let checksums: Vec<u8> =
+            bytes.chunks(PAGE_BYTES).flat_map(|page| crc32fast::hash(page).to_be_bytes()).collect();
+        footer.checksums_crc = crc32fast::hash(&checksums);
+        damage(&mut bytes);
+        bytes.extend(checksums);
+        bytes.extend(footer.encode());
+        bytes
+    }
+
+    #[test]
+    fn a_footer_with_a_right_checksum_must_still_make_sense() {
+        let entries = vec![0; 3 * ENTRY_BYTES];
+        let good = footer(&[(ENTRIES, entries, 3), (TIMES, vec![0; 24], 2), (CHANGES, vec![0; 9], 0)]).0;
+        let place = Some(SidecarFault::Field("place"));
+        let section = Some(SidecarFault::Field("section"));
+        type Change = fn(&mut Footer);
+        #[rustfmt::skip]
+        let rows: &[(&str, Change, Option<SidecarFault>)] = &[
+            ("nothing",                     |_| (),                                        None),
+            ("sealed at its first byte",    |it| it.seal.position = BASE,                  None),
+            ("sealed before it",            |it| it.seal.position = BASE - 1,              place),
+            ("sealed at its last byte",     |it| it.seal.position = BASE + SEGMENT - 1,    None),
+            ("sealed after it",             |it| it.seal.position = BASE + SEGMENT,        place),
+            ("its own base",                |it| it.base_at = BASE,                        None),
+            ("a later one's base",          |it| it.base_at = BASE + 1,                    place),
+            ("between two segments",        |it| it.base = BASE + 1,                       place),
+            ("no length",                   |it| it.segment_bytes = 0,                     place),
+            ("the greatest length",         |it| (it.base, it.base_at, it.segment_bytes) = (0, 0, 1 << 32), None),
+            ("too great a length",          |it| (it.base, it.base_at, it.segment_bytes) = (0, 0, 1 << 33), place),
+            ("an end beyond all numbers",   |it| (it.base, it.seal.position) = (u64::MAX - SEGMENT + 1, u64::MAX), place),
+            ("too many entries",            |it| it.sections[ENTRIES].rows = 4,            section),
+            ("too few times",               |it| it.sections[TIMES].rows = 1,              section),
+            ("places without bytes",        |it| it.sections[PLACES].rows = 1,             section),
+            ("strides without rows",        |it| it.sections[STRIDES].bytes = 4,           section),
+            ("rows beyond all numbers",     |it| it.sections[PLACES].rows = 1 << 62,       section),
+            ("a section to the last byte",  |it| it.sections[CHANGES].at = PAGE - 9,       None),
+            ("a section past it",           |it| it.sections[CHANGES].at = PAGE - 8,       section),
+            ("one beyond all numbers",      |it| it.sections[CHANGES].at = u64::MAX,       section),
+        ];
+        for (what, change, fault) in rows {
+            let mut footer = good;
+            change(&mut footer);
+            assert_eq!(footer.check().err(), *fault, "{what}");
+            assert_eq!(Footer::decode(&footer.encode()), Ok(footer), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_footer_is_told_apart() {
+        let good = footer(&[]).0.encode();
+        for (at, fault) in
+            [(0, SidecarFault::Magic), (5, SidecarFault::Version(2)), (9, SidecarFault::FooterCrc)]
+        {
+            let mut bad = good;
+            bad[at] = 2;
+            assert_eq!(Footer::decode(&bad), Err(fault));
+        }
+    }
+
+    #[test]
+    fn a_queues_row_must_fit_the_entries_and_lie_after_the_one_before() {
+        let row = QueueRow { first: 10, count: 3, entry: 1, previous: 0 };
+        #[rustfmt::skip]
+        let rows = [
+            ("as it should be",             row,                                           true),
+            ("as many as there are",        QueueRow { entry: 2, ..row },                  true),
+            ("one too many",                QueueRow { entry: 3, ..row },                  false),
+            ("far too many",                QueueRow { entry: u32::MAX, ..row },           false),
+            ("it occurred just before",     QueueRow { previous: BASE - SEGMENT, ..row },  true),
+            ("it occurred here",            QueueRow { previous: BASE, ..row },            false),
+            ("it never occurred",           QueueRow { previous: NO_SEGMENT, ..row },      true),
+            ("its offsets end",             QueueRow { first: u64::MAX - 3, ..row },       true),
+            ("its offsets end too soon",    QueueRow { first: u64::MAX - 2, ..row },       false),
+        ];
+        for (what, row, fits) in rows {
+            let mut table = Vec::new();
+            push_row(&mut table, b"key", Some(&row.encode()));
+            let entries = vec![0; 5 * ENTRY_BYTES];
+            let sections = [(QUEUES, table, 1), (QUEUES + 1, vec![0; 8], 1), (ENTRIES, entries, 5)];
+            let sidecar = Sidecar::decode(Box::new(file(&sections, |_| ()))).expect("it is whole");
+            let damaged = Err(Damaged { base: BASE, position: 0 });
+            assert_eq!(sidecar.queue(b"key"), if fits { Ok(Some(row)) } else { damaged }, "{what}");
+            assert_eq!(sidecar.damaged(), if fits { None } else { Some(0) }, "{what}");
+            assert_eq!(sidecar.queue(b"kez"), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_queues_entries_are_given_from_an_index_on_and_no_others() {
+        let entries: Vec<u8> = (0..6).flat_map(|n| [n; ENTRY_BYTES]).collect();
+        let sidecar = Sidecar::decode(Box::new(file(&[(ENTRIES, entries, 6)], |_| ()))).expect("it is whole");
+        let row = QueueRow { first: 0, count: 3, entry: 2, previous: NO_SEGMENT };
+        #[rustfmt::skip]
+        let rows: &[(u32, u32, &[u8])] = &[
+            (0, 10, &[2, 3, 4]), (0, 2, &[2, 3]), (1, 10, &[3, 4]), (2, 1, &[4]), (3, 10, &[]), (4, 10, &[]),
+        ];
+        for (index, max, expected) in rows {
+            let bytes = sidecar.entries(&row, *index, *max).expect("it is whole");
+            let numbers: Vec<u8> = bytes.chunks(ENTRY_BYTES).map(|entry| entry[0]).collect();
+            assert_eq!(numbers, *expected, "{max} from {index}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_read_from_a_queues_row_or_from_a_base() {
+        let row = QueueRow { first: 10, count: 3, entry: 0, previous: 0 };
+        let end = QueueEnd { end: 9, last: 5 };
+        assert_eq!(QueueEnd::decode(Some(&row.encode()), BASE), Some(QueueEnd { end: 13, last: BASE }));
+        assert_eq!(QueueEnd::decode(Some(&end.encode()), BASE), Some(end));
+        assert_eq!((QueueEnd::decode(None, BASE), QueueEnd::decode(Some(b"odd"), BASE)), (None, None));
+    }
+
+    #[test]
+    fn a_record_is_looked_for_in_its_own_stride_only() {
+        // Queue a has every third record, b the others; records lie 100 bytes apart.
+        let queue_of = |n: u32| usize::from(!n.is_multiple_of(3));
+        let (mut entries, mut places, mut strides) = ([Vec::new(), Vec::new()], Vec::new(), Vec::new());
+        for n in 0..100u32 {
+            let position = 128 + n * 100;
+            entries[queue_of(n)].extend([position.to_be_bytes(), [0; 4], [0; 4], [0; 4]].concat());
+            places.extend((queue_of(n) as u32).to_be_bytes());
+            if n % STRIDE as u32 == 0 {
+                strides.extend(position.to_be_bytes());
+            }
+        }
+        let counts = entries.each_ref().map(|entries| (entries.len() / ENTRY_BYTES) as u32);
+        let mut queues = Vec::new();
+        for (at, topic) in ["a", "b"].iter().enumerate() {
+            let (count, entry) = (counts[at], if at == 0 { 0 } else { counts[0] });
+            let row = QueueRow { first: 1000, count, entry, previous: NO_SEGMENT };
+            push_row(&mut queues, &queue_key(topic, 0), Some(&row.encode()));
+        }
+        let sections = [
+            (QUEUES, queues, 2),
+            (QUEUES + 1, vec![0; 8], 1),
+            (ENTRIES, entries.concat(), 100),
+            (PLACES, places, 100),
+            (STRIDES, strides, 4),
+        ];
+        let sidecar = Sidecar::decode(Box::new(file(&sections, |_| ()))).expect("it is whole");
+        let mut next = [1000, 1000];
+        for n in 0..100u32 {
+            let physical = BASE + 128 + u64::from(n) * 100;
+            let key = queue_key(["a", "b"][queue_of(n)], 0);
+            assert_eq!(sidecar.place(physical), Ok(Some((&key[..], next[queue_of(n)]))), "record {n}");
+            assert_eq!((sidecar.place(physical - 1), sidecar.place(physical + 1)), (Ok(None), Ok(None)));
+            next[queue_of(n)] += 1;
+        }
+        assert_eq!((sidecar.place(0), sidecar.place(u64::MAX)), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn a_time_is_found_by_place_and_a_place_by_time() {
+        let steps = [(10i64, 128u32), (12, 300), (20, 500)];
+        let times = steps.iter().flat_map(|(ms, at)| [&ms.to_be_bytes()[..], &at.to_be_bytes()].concat());
+        let sections = [(TIMES, times.collect(), 3)];
+        let sidecar = Sidecar::decode(Box::new(file(&sections, |_| ()))).expect("it is whole");
+        #[rustfmt::skip]
+        let places = [(i64::MIN, Some(128)), (10, Some(128)), (11, Some(300)), (12, Some(300)), (20, Some(500)), (21, None)];
+        for (ms, position) in places {
+            assert_eq!(sidecar.first_at_or_after(ms), Ok(position.map(|at| BASE + at)), "at or after {ms}");
+        }
+        for (position, ms) in
+            [(127, None), (128, Some(10)), (299, Some(10)), (300, Some(12)), (499, Some(12)), (900, Some(20))]
+        {
+            assert_eq!(sidecar.time_of(BASE + position), Ok(ms), "at {position}");
+        }
+        assert_eq!(sidecar.time_of(BASE - 1), Ok(None));
+    }
+
+    #[test]
+    fn what_a_store_cannot_do_without_is_checked_in_steps_and_nothing_else() {
+        // Three pages each, of which the second is damaged.
+        let mut sections: Vec<_> = (0..SECTIONS).map(|number| (number, vec![0; 3 * PAGE_BYTES], 0)).collect();
+        for (number, row_bytes) in [(ENTRIES, 16), (PLACES, 4), (STRIDES, 4), (TIMES, 12)] {
+            sections[number].2 = 3 * PAGE / row_bytes;
+        }
+        for bad in 0..SECTIONS {
+            let bytes = file(&sections, |bytes| bytes[(bad * 3 + 1) * PAGE_BYTES] ^= 1);
+            let sidecar = Sidecar::decode(Box::new(bytes)).expect("its footer is whole");
+            let (mut at, mut steps) = (Some(0), 0);
+            let found = loop {
+                match at.map(|from| sidecar.check_some(from, 5000)) {
+                    Some(Ok(next)) => at = next,
+                    Some(Err(damaged)) => break Some(damaged.position),
+                    None => break None,
+                }
+                steps += 1;
+                assert!(steps < 200, "it ends");
+            };
+            let needed = !(ENTRIES..=TIMES).contains(&bad);
+            assert_eq!(found, needed.then_some((bad as u64 * 3 + 1) * PAGE), "section {bad}");
+            assert_eq!((sidecar.damaged(), sidecar.check_all().is_err()), (found, true));
+        }
+    }
+
+    #[test]
+    fn what_is_checked_in_a_line_is_announced_a_mebibyte_ahead() {
+        let announced = Announced::default();
+        let sections = [(QUEUES, vec![0; PAGE_BYTES], 0), (BASE_FACTS, vec![0; 150 * PAGE_BYTES], 0)];
+        let bytes = Told(file(&sections, |_| ()), announced.clone());
+        let sidecar = Sidecar::decode(Box::new(bytes)).expect("it is whole");
+        let (mut from, mut steps) = (0, Vec::new());
+        while let Some(next) = sidecar.check_some(from, 32 * PAGE).expect("it is whole") {
+            steps.push((next - from) / PAGE);
+            from = next;
+        }
+        assert_eq!(steps, [1, 32, 32, 32, 32, 22]);
+        // Each step also asks for what it checks.
+        let ahead: Vec<_> =
+            announced.take().into_iter().filter(|(_, pages)| ![4, 32].contains(pages)).collect();
+        assert_eq!(ahead, [(0, 1), (1, 64), (65, 64), (129, 22), (129, 22)]);
+    }
+}

@@ -83,7 +83,7 @@ impl Pages {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::env::Map;
     use std::cell::RefCell;
@@ -92,9 +92,10 @@ mod tests {
     const PAGE: u64 = PAGE_BYTES as u64;
 
     /// What was announced of a file: place and length, in pages.
-    type Announced = Rc<RefCell<Vec<(usize, usize)>>>;
+    pub type Announced = Rc<RefCell<Vec<(usize, usize)>>>;
 
-    struct Told(Vec<u8>, Announced);
+    /// A file that remembers what was announced.
+    pub struct Told(pub Vec<u8>, pub Announced);
 
     impl AsRef<[u8]> for Told {
         fn as_ref(&self) -> &[u8] {

@@ -123,3 +123,107 @@ pub(super) fn push_row(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FOOTER_BYTES, PAGE_BYTES};
+    use super::*;
+
+    /// A key and a value per row, the rows of a multiple of seven deleted.
+    fn row(number: u64) -> (Vec<u8>, Option<Vec<u8>>) {
+        let value = vec![number as u8; number as usize % 5];
+        (format!("key {:04}", number * 2).into_bytes(), (!number.is_multiple_of(7)).then_some(value))
+    }
+
+    /// A table of so many rows in pages of their own, changed by `change`, with right checksums.
+    fn with_table(
+        count: u64,
+        change: impl FnOnce(&mut Vec<u8>, &mut Section, &mut Section),
+        check: impl FnOnce(Table<'_>),
+    ) {
+        let (mut bytes, mut places) = (vec![0xee; 100], Vec::new());
+        for number in 0..count {
+            if number.is_multiple_of(ROWS_PER_INDEX) {
+                places.extend((bytes.len() as u64 - 100).to_be_bytes());
+            }
+            let (key, value) = row(number);
+            push_row(&mut bytes, &key, value.as_deref());
+        }
+        let mut rows = Section { at: 100, bytes: bytes.len() as u64 - 100, rows: count };
+        let mut index = Section {
+            at: bytes.len() as u64,
+            bytes: places.len() as u64,
+            rows: count.div_ceil(ROWS_PER_INDEX),
+        };
+        bytes.extend(places);
+        change(&mut bytes, &mut rows, &mut index);
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0xee);
+        let pages_bytes = bytes.len() as u64;
+        let checksums: Vec<u8> =
+            bytes.chunks(PAGE_BYTES).flat_map(|page| crc32fast::hash(page).to_be_bytes()).collect();
+        bytes.extend(checksums);
+        bytes.extend([0; FOOTER_BYTES]);
+        let pages = Pages::new(Box::new(bytes), pages_bytes).expect("it is whole");
+        check(Table { pages: &pages, rows, index });
+    }
+
+    #[test]
+    fn rows_are_found_by_key_by_number_and_by_what_is_next() {
+        for count in [0, 1, 2, 15, 16, 17, 32, 33, 100, 2000] {
+            with_table(
+                count,
+                |_, _, _| (),
+                |table| {
+                    let mut place = RowAt::default();
+                    for number in 0..count {
+                        let (key, value) = row(number);
+                        let expected = Row { key: &key, value: value.as_deref() };
+                        let (found, next) = table.row(place).expect("whole").expect("it is there");
+                        assert_eq!((found, place.row), (expected, number), "of {count}");
+                        assert_eq!((table.seek(&key), table.find(&key)), (Ok(place), Ok(Some(expected))));
+                        assert_eq!(table.nth(number), Ok(Some(expected)));
+                        // Just after the key: the next row.
+                        let after = [&key[..], b"!"].concat();
+                        assert_eq!((table.seek(&after), table.find(&after)), (Ok(next), Ok(None)));
+                        place = next;
+                    }
+                    assert_eq!(
+                        (table.row(place), table.nth(count), table.nth(u64::MAX)),
+                        (Ok(None), Ok(None), Ok(None))
+                    );
+                    assert_eq!((table.seek(b""), table.seek(b"z")), (Ok(RowAt::default()), Ok(place)));
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_that_lead_out_of_the_table_are_damage_even_with_right_checksums() {
+        type Change = fn(&mut Vec<u8>, &mut Section, &mut Section);
+        /// The head of row 16.
+        fn head<'a>(bytes: &'a mut [u8], index: &Section) -> &'a mut [u8] {
+            let at = 100 + u64_at(bytes, index.at as usize + 8) as usize;
+            &mut bytes[at..at + 6]
+        }
+        #[rustfmt::skip]
+        let rows: &[(&str, Change, bool)] = &[
+            // what is wrong, whether row 20 can still be found
+            ("nothing",                     |_, _, _| (),                                              true),
+            ("a key far too long",          |bytes, _, index| head(bytes, index)[0] = 0xff,            false),
+            ("a value far too long",        |bytes, _, index| head(bytes, index)[2] = 0x7f,            false),
+            ("a table that ends in a row",  |_, rows, _| rows.bytes = 300,                             false),
+            ("an index that ends too soon", |_, _, index| index.bytes = 15,                            false),
+            ("an index to far beyond",      |bytes, _, index| bytes[index.at as usize + 8] = 0xff,     false),
+        ];
+        for (what, change, found) in rows {
+            with_table(32, change, |table| {
+                let (key, value) = row(20);
+                let expected = Some(Row { key: &key, value: value.as_deref() });
+                for row in [table.find(&key), table.nth(20)] {
+                    let is_damage = row.is_err_and(|at| at == table.rows.at || at == table.index.at);
+                    assert_eq!((row == Ok(expected), is_damage), (*found, !found), "{what}");
+                }
+            });
+        }
+    }
+}
