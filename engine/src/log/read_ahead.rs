@@ -267,6 +267,53 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_known_by_its_place() {
+        let mut rule = rule();
+        rule.follow(99 * MIB, 100 * MIB, END);
+        let end = rule.follow(100 * MIB, 101 * MIB, END);
+        assert_eq!(end, 101 * MIB + 512 * KIB);
+        // Another one, nearer to some of the places.
+        rule.follow(102 * MIB - 1, 102 * MIB, END);
+        #[rustfmt::skip]
+        let rows = [
+            (100 * MIB - 1,             None),
+            (100 * MIB,                 Some(0)),
+            (101 * MIB,                 Some(0)),
+            (101 * MIB + 512 * KIB - 1, Some(0)),
+            (101 * MIB + 512 * KIB + 1, Some(1)),
+            (102 * MIB,                 Some(1)),
+            (102 * MIB + 64 * KIB,      Some(1)),
+            (102 * MIB + 64 * KIB + 1,  None),
+        ];
+        for (from, reader) in rows {
+            assert_eq!(rule.find(from), reader, "{from}");
+        }
+    }
+
+    #[test]
+    fn who_goes_back_or_lags_is_read_nothing_and_the_foremost_goes_on() {
+        let mut rule = rule();
+        rule.follow(0, 100 * KIB, END);
+        assert_eq!(rule.follow(100 * KIB, 200 * KIB, END), 512 * KIB);
+        for (from, to) in [(0, 100 * KIB), (100 * KIB, 200 * KIB), (50 * KIB, 60 * KIB)] {
+            assert_eq!(rule.follow(from, to, END), to);
+        }
+        // What is left of the window has no room for a whole read; then it has doubled.
+        assert_eq!(rule.follow(200 * KIB, 400 * KIB, END), 400 * KIB);
+        assert_eq!(rule.follow(400 * KIB, 500 * KIB, END), 1024 * KIB);
+    }
+
+    #[test]
+    fn memory_for_less_than_one_read_reads_nothing_ahead() {
+        for (memory, ahead) in [(16 << 10, true), (15 << 10, false)] {
+            let mut rule = ReadAhead::new(Limits::of(memory));
+            let ends = (0..20).map(|pull| (pull * KIB, (pull + 1) * KIB));
+            let any = ends.fold(false, |any, (from, to)| any | (rule.follow(from, to, END) > to));
+            assert_eq!(any, ahead, "{memory} bytes");
+        }
+    }
+
+    #[test]
     fn the_reader_that_was_silent_longest_is_forgotten() {
         let mut rule = rule();
         for reader in 0..STREAMS_MAX as u64 + 1 {

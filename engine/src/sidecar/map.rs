@@ -525,18 +525,18 @@ impl<'a> Rows<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::pages::tests::{Announced, Told};
     use super::super::table::push_row;
     use super::super::{PAGE_BYTES, queue_key};
     use super::*;
 
     const PAGE: u64 = PAGE_BYTES as u64;
-    const SEGMENT: u64 = 1 << 20;
+    pub const SEGMENT: u64 = 1 << 20;
     const BASE: u64 = 3 * SEGMENT;
 
-    /// The footer of segment 3 whose sections are these, each with its rows.
-    fn footer(sections: &[(usize, Vec<u8>, u64)]) -> (Footer, Vec<u8>) {
+    /// The footer of a sidecar of segment 3 with these sections, each with its rows, and the bytes of its pages.
+    pub fn footer(sections: &[(usize, Vec<u8>, u64)]) -> (Footer, Vec<u8>) {
         let mut bytes = Vec::new();
         let mut footer = Footer {
             store_id: 7,
@@ -564,7 +564,12 @@ mod tests {
 
     /// A whole sidecar of these sections, but for what `damage` does to its pages after they were summed.
     fn file(sections: &[(usize, Vec<u8>, u64)], damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let (mut footer, mut bytes) = footer(sections);
+        let (footer, bytes) = footer(sections);
+        whole(footer, bytes, damage)
+    }
+
+    /// A whole sidecar of that footer, but for the damage.
+    pub fn whole(mut footer: Footer, mut bytes: Vec<u8>, damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let checksums: Vec<u8> =
             bytes.chunks(PAGE_BYTES).flat_map(|page| crc32fast::hash(page).to_be_bytes()).collect();
         footer.checksums_crc = crc32fast::hash(&checksums);

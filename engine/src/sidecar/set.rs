@@ -233,3 +233,183 @@ impl SidecarSet {
 
 /// How many segments a reader that goes on is looked for ahead of where it was.
 const FORWARD_MAX: u64 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::map::ENTRY_BYTES;
+    use super::super::map::tests::{SEGMENT, footer, whole};
+    use super::super::table::push_row;
+    use super::super::{ENTRIES, QUEUES, TIMES};
+    use super::*;
+
+    /// The sidecar of that segment, whose newest base is that segment's.
+    fn sidecar(
+        segment: u64,
+        base_at: u64,
+        sections: &[(usize, Vec<u8>, u64)],
+        sealed_ms: i64,
+    ) -> Rc<Sidecar> {
+        let (mut footer, bytes) = footer(sections);
+        (footer.base, footer.base_at) = (segment * SEGMENT, base_at * SEGMENT);
+        footer.seal.position = segment * SEGMENT + 4096;
+        footer.seal.store_timestamp_ms = sealed_ms;
+        Rc::new(Sidecar::decode(Box::new(whole(footer, bytes, |_| ()))).expect("it is whole"))
+    }
+
+    /// Sidecars of segments from `first` on, of which each names that base.
+    fn set(first: u64, bases: &[u64]) -> SidecarSet {
+        let mut set = SidecarSet::default();
+        (first..).zip(bases).for_each(|(segment, base)| set.push(sidecar(segment, *base, &[], 0)));
+        set
+    }
+
+    fn segments(sidecars: &[Rc<Sidecar>]) -> Vec<u64> {
+        sidecars.iter().map(|sidecar| sidecar.base() / SEGMENT).collect()
+    }
+
+    #[test]
+    fn what_the_newest_base_does_not_need_may_go() {
+        type Row<'a> = (u64, &'a [u64], bool, bool, &'a [u64]);
+        #[rustfmt::skip]
+        let rows: &[Row<'_>] = &[
+            // first segment, base of each, whether all is known, whether the oldest may go, those since the base
+            (0, &[],           true,  false, &[]),
+            (0, &[0],          true,  false, &[0]),
+            (0, &[0, 0],       true,  false, &[0, 1]),
+            (0, &[0, 1],       true,  true,  &[1]),
+            (0, &[0, 1, 1],    true,  true,  &[1, 2]),
+            (1, &[1, 1],       true,  false, &[1, 2]),
+            (2, &[1, 1],       false, false, &[2, 3]),
+            (2, &[1, 3],       true,  true,  &[3]),
+        ];
+        for (first, bases, complete, spare, since) in rows {
+            let mut set = set(*first, bases);
+            assert_eq!((set.is_complete(), set.can_spare_oldest()), (*complete, *spare), "{first} {bases:?}");
+            assert_eq!(segments(set.since_base()), *since);
+            assert_eq!(segments(&set.only_since_base().all), *since);
+            let retired = set.retire_oldest().map(|oldest| oldest.base() / SEGMENT);
+            assert_eq!(
+                (retired, set.all.len()),
+                (spare.then_some(*first), bases.len() - usize::from(*spare))
+            );
+        }
+    }
+
+    #[test]
+    fn a_sidecar_is_found_by_its_segment() {
+        let mut set = set(3, &[3, 3, 3]);
+        #[rustfmt::skip]
+        let rows = [
+            // physical offset, its sidecar, how many are before
+            (0,                None,    0),
+            (3 * SEGMENT - 1,  None,    0),
+            (3 * SEGMENT,      Some(3), 0),
+            (3 * SEGMENT + 1,  Some(3), 1),
+            (4 * SEGMENT,      Some(4), 1),
+            (5 * SEGMENT,      Some(5), 2),
+            (6 * SEGMENT - 1,  Some(5), 3),
+            (6 * SEGMENT,      None,    3),
+            (NO_SEGMENT,       None,    3),
+        ];
+        for (base, segment, before) in rows {
+            assert_eq!(set.at(base).map(|found| found.base() / SEGMENT), segment, "{base}");
+            assert_eq!(set.before(base).all.len(), before, "{base}");
+        }
+        set.replace(sidecar(4, 4, &[], 0));
+        set.replace(sidecar(7, 4, &[], 0));
+        let bases: Vec<_> =
+            set.iter().map(|sidecar| (sidecar.base() / SEGMENT, sidecar.base_at() / SEGMENT)).collect();
+        assert_eq!(bases, [(3, 3), (4, 4), (5, 3)]);
+    }
+
+    /// Sidecars of segments 2 to 12, in some of which a queue has records, 1000 apart from 128 on; another has one
+    /// everywhere. Returns of each of the queue's records its offset and where it lies.
+    fn with_queue() -> (SidecarSet, Vec<(u64, u64)>) {
+        let counts = [2, 0, 3, 1, 0, 0, 0, 0, 0, 1, 2];
+        let (mut set, mut records, mut previous) = (SidecarSet::default(), Vec::new(), NO_SEGMENT);
+        for (segment, count) in (2..).zip(counts) {
+            let (mut queues, mut entries) = (Vec::new(), vec![0; ENTRY_BYTES]);
+            let other = QueueRow { first: segment, count: 1, entry: 0, previous: NO_SEGMENT };
+            push_row(&mut queues, b"other", Some(&other.encode()));
+            let first = 10 + records.len() as u64;
+            if count > 0 {
+                let row = QueueRow { first, count, entry: 1, previous };
+                push_row(&mut queues, b"queue", Some(&row.encode()));
+                previous = segment * SEGMENT;
+            }
+            for n in 0..count {
+                let position = 128 + n * 1000;
+                entries.extend([position.to_be_bytes(), [0; 4], [0; 4], [0; 4]].concat());
+                records.push((first + u64::from(n), segment * SEGMENT + u64::from(position)));
+            }
+            let queue_rows = 1 + u64::from(count > 0);
+            let sections = [
+                (QUEUES, queues, queue_rows),
+                (QUEUES + 1, vec![0; 8], 1),
+                (ENTRIES, entries, 1 + u64::from(count)),
+            ];
+            set.push(sidecar(segment, 2, &sections, 0));
+        }
+        (set, records)
+    }
+
+    #[test]
+    fn a_record_is_found_wherever_a_reader_was_before() {
+        let (set, records) = with_queue();
+        let hints = (0..15).map(|segment| segment * SEGMENT).chain([NO_SEGMENT]);
+        for hint in hints {
+            for offset in 0..25 {
+                let found = set.find(b"queue", offset, hint, 12 * SEGMENT).expect("nothing is damaged");
+                let found = found.map(|(sidecar, row)| {
+                    assert!((row.first..row.end()).contains(&offset));
+                    sidecar.base()
+                });
+                let expected = records.iter().find(|(number, _)| *number == offset);
+                let expected = expected.map(|(_, physical)| physical - physical % SEGMENT);
+                assert_eq!(found, expected, "offset {offset}, hint {hint}");
+            }
+            assert_eq!(set.find(b"nobody", 0, hint, NO_SEGMENT).map(|found| found.is_none()), Ok(true));
+        }
+    }
+
+    #[test]
+    fn a_queues_first_record_after_a_place_is_found_and_so_is_what_is_kept() {
+        let (mut set, records) = with_queue();
+        let places = records.iter().flat_map(|(_, physical)| [physical - 1, *physical, physical + 1]);
+        let bases = (0..14).flat_map(|segment| [segment * SEGMENT, (segment + 1) * SEGMENT - 1]);
+        for physical in places.chain(bases) {
+            let expected = records.iter().find(|(_, at)| *at >= physical).map(|(number, _)| *number);
+            let found = set.first_record_at_or_after(b"queue", physical, 12 * SEGMENT);
+            assert_eq!(found, Ok(expected), "{physical}");
+        }
+        assert_eq!(set.first_record_at_or_after(b"queue", 0, NO_SEGMENT), Ok(None));
+        while !set.all.is_empty() {
+            let begin = set.all[0].base();
+            let kept = records.iter().find(|(_, at)| *at >= begin).map(|(number, _)| *number);
+            assert_eq!(set.first_kept(b"queue", 12 * SEGMENT), Ok(kept), "from {begin} on");
+            set.all.remove(0);
+        }
+        assert_eq!(set.first_kept(b"queue", 12 * SEGMENT), Ok(None));
+    }
+
+    #[test]
+    fn the_first_record_of_a_time_is_found_in_whichever_segment_it_lies() {
+        let mut set = SidecarSet::default();
+        // Times of the records of each segment, 1000 apart from 128 on.
+        let times: [&[i64]; 4] = [&[10, 12], &[], &[15], &[15, 20]];
+        let mut records = Vec::new();
+        for (segment, times) in (2..).zip(times) {
+            let mut rows = Vec::new();
+            for (ms, position) in times.iter().zip((128u32..).step_by(1000)) {
+                rows.extend([&ms.to_be_bytes()[..], &position.to_be_bytes()].concat());
+                records.push((*ms, segment * SEGMENT + u64::from(position)));
+            }
+            let sealed_ms = records.last().map_or(0, |(ms, _)| *ms);
+            set.push(sidecar(segment, 2, &[(TIMES, rows, times.len() as u64)], sealed_ms));
+        }
+        for ms in 0..25 {
+            let expected = records.iter().find(|(stored, _)| *stored >= ms).map(|(_, physical)| *physical);
+            assert_eq!(set.first_stored_at_or_after(ms), Ok(expected), "{ms}");
+        }
+    }
+}

@@ -228,6 +228,64 @@ fn a_base_is_written_when_changes_outgrow_half_of_it_or_it_is_old() {
 }
 
 #[test]
+fn a_base_costs_at_most_twice_what_changed_and_a_small_one_is_free() {
+    // Rows of facts take 16 bytes more than their values, and a queue's row takes 41.
+    let small: &[u8] = &[240; 4];
+    let larger: &[u8] = &[240, 240, 240, 241];
+    type Row<'a> = (&'a str, &'a [u8], &'a [(&'a [u8], bool)], &'a str);
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        // the first segment's values, those changed later and whether there is a record, which of all have a base
+        ("1024 bytes are free",        small,  &[(&[0], false), (&[], false)],                    "BBB"),
+        ("1025 are not",               larger, &[(&[0], false), (&[], false)],                    "B.."),
+        ("half of it changed",         larger, &[(&[240, 240], false)],                           "B."),
+        ("a byte more",                larger, &[(&[240, 241], false)],                           "BB"),
+        ("half of it, bit by bit",     larger, &[(&[240], false), (&[240], false), (&[], false)], "B..."),
+        ("more than half",             larger, &[(&[240], false), (&[240], false), (&[0], false)], "B..B"),
+        ("half, with a queue",         larger, &[(&[240, 199], true)],                            "B."),
+        ("more than half, with one",   larger, &[(&[240, 200], true)],                            "BB"),
+    ];
+    for (what, first, later, expected) in rows {
+        let mut plain = Plain::default();
+        let mut state = State::over(SidecarSet::default(), SEGMENT);
+        let mut based = String::new();
+        for (lens, record) in std::iter::once(&(*first, false)).chain(*later) {
+            for (key, len) in (0..).zip(*lens) {
+                plain.apply(&Op::Put { key, len: *len }, &mut [&mut state]);
+            }
+            if *record {
+                plain.apply(&Op::Record { queue: 0, gap: 0, ms: 1 }, &mut [&mut state]);
+            }
+            plain.apply(&Op::Roll, &mut [&mut state]);
+            seal(&mut state);
+            let last = state.sidecars().last().expect("it was added just now");
+            based.push(if last.has_base() { 'B' } else { '.' });
+        }
+        assert_eq!(based, *expected, "{what}");
+        plain.check(&over(state.sidecars().clone()));
+    }
+}
+
+#[test]
+fn what_was_deleted_after_the_newest_base_stays_deleted() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    for key in 0..400 {
+        plain.apply(&Op::Put { key, len: 50 }, &mut [&mut state]);
+    }
+    for segment in 0..5 {
+        plain.apply(&Op::Roll, &mut [&mut state]);
+        seal(&mut state);
+        plain.check(&over(state.sidecars().clone()));
+        plain.apply(&Op::Delete { key: segment * 3 }, &mut [&mut state]);
+        plain.apply(&Op::Delete { key: segment * 3 + 1 }, &mut [&mut state]);
+        plain.apply(&Op::Put { key: segment * 3, len: 1 }, &mut [&mut state]);
+    }
+    let last = state.sidecars().last().expect("five were added");
+    assert!(!last.has_base(), "deletions are in the changes");
+}
+
+#[test]
 fn the_drawn_sidecar_is_the_written_one() {
     let mut state = State::over(SidecarSet::default(), SEGMENT);
     let queue = state.queues.find_or_add("t", 1);
