@@ -219,6 +219,9 @@ mod tests {
             ("old frames",                   &[&garbage, &elsewhere, &zeros],    0),
             ("a torn frame over old ones",   &[&here, &garbage, &elsewhere],     2 * block),
             ("in the segment after",         &[&garbage, &elsewhere, &zeros, &zeros, &zeros, &zeros, &zeros, &garbage], 9 * block),
+            ("nothing in the segment after", &[&here, &garbage, &zeros, &zeros, &zeros, &zeros, &zeros, &zeros], 3 * block),
+            ("old frames in that one",       &[&zeros, &zeros, &zeros, &zeros, &zeros, &zeros, &zeros, &garbage, &zeros, &elsewhere], 0),
+            ("torn before old frames",       &[&garbage, &zeros, &zeros, &zeros, &zeros, &zeros, &zeros, &garbage, &zeros, &elsewhere], 2 * block),
         ];
         for (what, blocks, torn_end) in rows {
             let mut remains = Remains::default();

@@ -658,6 +658,43 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_ends_where_its_frame_and_the_seal_after_it_would() {
+        // What was appended before, as whole frames and in the open one; the batch; where its frame and a seal end.
+        #[rustfmt::skip]
+        let rows: &[(&[usize], usize, usize, u64)] = &[
+            (&[],           0,    10, 2),
+            (&[],           0,  5000, 3),
+            (&[],           0, 60_000, 16),
+            (&[10],         0,    10, 3),
+            (&[],          10,    10, 2),
+            (&[],        4000,    10, 3),
+            // The open frame's buffer is full: another one follows it.
+            (&[],      16_000,  1000, 6),
+            // Only the seal is left, or too little: in the next segment.
+            (&[50_000],     0,  4000, 16),
+            (&[50_000],     0,  9000, 16 + 4),
+            (&[],      50_000,  9000, 16 + 4),
+            (&[55_000],     0,    10, 16),
+            (&[57_400],     0,    10, 16 + 2),
+        ];
+        for (closed, open, batch, blocks) in rows {
+            let (env, mut tail) = (env(), Tail::new(START));
+            for len in *closed {
+                append(&mut tail, &env, &[*len], false);
+                tail.take(0);
+            }
+            if *open > 0 {
+                append(&mut tail, &env, &[*open], true);
+            }
+            let end = tail.end_with(Need { payload_bytes: *batch, items: 1 });
+            assert_eq!(end, blocks * BLOCK_BYTES as u64, "{batch} after {closed:?} and {open}");
+            append(&mut tail, &env, &[*batch], false);
+            let last = std::iter::from_fn(|| tail.take(0)).last().expect("it is urgent");
+            assert_eq!(last.end() + BLOCK_BYTES as u64, end, "{batch} after {closed:?} and {open}");
+        }
+    }
+
+    #[test]
     fn a_control_frame_leaves_the_last_block_to_the_seal() {
         let (env, mut tail) = (env(), Tail::new(START));
         for _ in 0..16 {

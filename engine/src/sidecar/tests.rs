@@ -286,6 +286,49 @@ fn what_was_deleted_after_the_newest_base_stays_deleted() {
 }
 
 #[test]
+fn what_retired_is_gone_and_everything_else_is_where_it_was() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    for segment in 0..6u16 {
+        for n in 0..40 {
+            // Queue 5 is in the first two segments only, queue 7 in the last but one.
+            let queue = if n == 3 { if segment < 2 { 5 } else { n % 3 } } else { n % 3 };
+            let queue = if (segment, n) == (4, 9) { 7 } else { queue };
+            plain.apply(&Op::Record { queue, gap: 9, ms: 1 }, &mut [&mut state]);
+        }
+        if segment < 5 {
+            plain.apply(&Op::Roll, &mut [&mut state]);
+            seal(&mut state);
+        }
+    }
+    assert_eq!(state.first_base(), 0);
+    for segment in 0..4 {
+        let retired = state.retire_oldest().map(|sidecar| sidecar.base());
+        assert_eq!(retired, Some(segment * SEGMENT));
+        let begin = (segment + 1) * SEGMENT;
+        assert_eq!((state.first_base(), state.records()), (begin, 240));
+        for (queue, records) in &plain.queues {
+            let (topic, queue_id) = name(*queue);
+            let queue = state.queues.at(state.queues.find(&topic, queue_id).expect("it is still known"));
+            let first = records.partition_point(|(entry, _)| entry.physical < begin);
+            assert_eq!(state.first_kept(queue), QueueOffset(first as u64), "of {topic}/{queue_id}");
+            assert_eq!(queue.end(), QueueOffset(records.len() as u64));
+            for (offset, (entry, ms)) in records.iter().enumerate() {
+                let there = offset >= first;
+                let offset = QueueOffset(offset as u64);
+                assert_eq!(state.entry(queue, offset), there.then_some(*entry));
+                assert_eq!(state.time_of(entry.physical), there.then_some(*ms));
+                let place = state.place(PhysicalOffset(entry.physical)).map(|(_, offset)| offset);
+                assert_eq!(place, there.then_some(offset));
+            }
+            let from_then_on = state.stored_at_or_after(queue, 0, queue.end());
+            assert_eq!(from_then_on, QueueOffset(first as u64), "the first that is there");
+        }
+    }
+    assert!(state.retire_oldest().is_none(), "facts and ends are told from it");
+}
+
+#[test]
 fn the_drawn_sidecar_is_the_written_one() {
     let mut state = State::over(SidecarSet::default(), SEGMENT);
     let queue = state.queues.find_or_add("t", 1);

@@ -252,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn memory_follows_what_is_held() {
+        let mut queue = queue_of(3 * CHUNK as u64);
+        assert_eq!((queue.full.len(), queue.last.len()), (2, CHUNK));
+        queue.drop_before(CHUNK as u64 - 1);
+        assert_eq!((queue.full.len(), queue.last.len()), (2, CHUNK), "a chunk goes as a whole");
+        queue.drop_before(CHUNK as u64);
+        assert_eq!((queue.full.len(), queue.last.len()), (1, CHUNK));
+        queue.drop_before(3 * CHUNK as u64 - 100);
+        assert_eq!((queue.full.len(), queue.last.len()), (0, 100));
+        assert!(queue.last.capacity() < CHUNK / 4);
+        queue.drop_before(3 * CHUNK as u64);
+        assert_eq!(queue.last.capacity(), 0);
+    }
+
+    #[test]
     fn forgetting_never_gives_an_offset_out_again() {
         for (min, forgotten) in [(0, 0), (1, 1), (100, 100), (107, 100)] {
             let mut queue = queue_of(100);
