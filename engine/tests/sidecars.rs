@@ -1,26 +1,19 @@
 //! Stories of sidecars through the store's door: sealed, missing, damaged, of another history.
 
+mod life;
+
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_engine::env::Signal;
-use ringmq_engine::env::sim::{Disk, Sim, SimEnv};
+use life::{FOLDER, Life, bytes, options, sidecars};
+use ringmq_engine::Batch;
+use ringmq_engine::env::sim::Disk;
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
-use ringmq_engine::retention::Retention;
-use ringmq_engine::store::{FlushHow, OpenError, OpenReport, Piece, ReadBudget, Store, StoreOptions};
-use ringmq_engine::{Batch, sidecar};
-use ringmq_wire::record::{Draft, decode};
+use ringmq_engine::store::{OpenError, ReadBudget};
+use ringmq_wire::record::decode;
 
-const FOLDER: &str = "/shard";
 const SEGMENT: u64 = 32 * 1024;
 const RECORDS: u64 = 300;
-
-struct Life {
-    sim: Sim,
-    store: Store<SimEnv>,
-    report: OpenReport,
-}
 
 fn open(disk: Disk) -> Life {
     open_keeping(disk, None).expect("it opens")
@@ -28,159 +21,86 @@ fn open(disk: Disk) -> Life {
 
 /// Opens a store whose log may have so many bytes.
 fn open_keeping(disk: Disk, bytes_max: Option<u64>) -> Result<Life, OpenError> {
-    let sim = Sim::on(disk, 7);
-    let options = StoreOptions {
-        segment_bytes: SEGMENT,
-        flush: FlushHow::Fdatasync,
-        tail_cache_bytes: 0,
-        retention: Retention { bytes_max, ..Retention::default() },
-        ..StoreOptions::default()
-    };
-    let opening = Store::open(sim.env(), Path::new(FOLDER), options, Rc::new(Signal::new()));
-    let (store, report) = sim.run_until(opening).expect("it opens in time")?;
-    Ok(Life { sim, store, report })
+    Life::open(disk, options(SEGMENT, bytes_max))
 }
 
 fn body(fill: u8, number: u64) -> Vec<u8> {
     vec![fill ^ number as u8; 200 + number as usize % 500]
 }
 
-impl Life {
-    /// Appends records to two queues by turns, the second one rarely, and changes facts.
-    fn fill(&self, fill: u8, numbers: std::ops::Range<u64>) {
-        for number in numbers {
-            let mut batch = Batch::default();
-            self.add_record(&mut batch, i32::from(number % 50 == 3), &body(fill, number));
-            batch.put(&[b'f', number as u8 % 40], &number.to_be_bytes());
-            if number % 9 == 0 {
-                batch.delete(&[b'f', number as u8 % 7]);
-            }
-            self.store.append(&mut batch).expect("there is room");
-            self.sim.run_for(Duration::from_millis(3));
-        }
-        self.sim.run_for(Duration::from_secs(5));
-        self.sealed();
-    }
-
-    fn add_record(&self, batch: &mut Batch, queue_id: i32, body: &[u8]) {
-        let host = "10.0.0.1:5000".parse().expect("an address");
-        let draft = Draft {
-            topic: "orders",
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 5,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            properties: b"",
-        };
-        batch.record(self.store.queue("orders", queue_id), 1, &draft).expect("a record");
-    }
-
-    /// So many facts that few segments change half of them: most sidecars then have no base of their own.
-    fn put_many_facts(&self, value: u8) {
+/// Appends records to two queues by turns, the second one rarely, and changes facts.
+fn fill(life: &Life, fill: u8, numbers: std::ops::Range<u64>) {
+    for number in numbers {
         let mut batch = Batch::default();
-        for number in 0..300_u16 {
-            batch.put(&[b'g', number as u8, (number >> 8) as u8], &[value; 60]);
+        life.add_record(&mut batch, i32::from(number % 50 == 3), &body(fill, number));
+        batch.put(&[b'f', number as u8 % 40], &number.to_be_bytes());
+        if number % 9 == 0 {
+            batch.delete(&[b'f', number as u8 % 7]);
         }
-        self.store.append(&mut batch).expect("there is room");
-        self.sim.run_for(Duration::from_millis(3));
+        life.store.append(&mut batch).expect("there is room");
+        life.sim.run_for(Duration::from_millis(3));
     }
-
-    fn sealed(&self) {
-        self.sim.run_until(self.store.sealed()).expect("sealing ends");
-    }
-
-    /// All bodies of a queue that a consumer gets, in order.
-    fn bodies(&self, queue_id: i32) -> Vec<Vec<u8>> {
-        let queue = self.store.find_queue("orders", queue_id).expect("it has records");
-        let (mut from, end) = self.store.bounds(queue);
-        let mut bodies = Vec::new();
-        while from < end {
-            let budget = ReadBudget { records_max: 11, bytes_max: 20_000, entries_max: 1000 };
-            let mut reading = self.store.read(queue, from, budget, |_| true);
-            if reading.records == 0 {
-                return bodies;
-            }
-            self.sim.run_until(self.store.fetch(&mut reading.pieces)).expect("in time").expect("it reads");
-            let bytes = bytes(&reading.pieces);
-            let mut rest = &bytes[..];
-            while let Ok(record) = decode(rest) {
-                bodies.push(record.body.to_vec());
-                rest = &rest[record.bytes.len()..];
-            }
-            from = reading.next_offset;
-        }
-        bodies
-    }
-
-    /// That everything that `fill` appended is there.
-    fn check(&self, fill: u8) {
-        for queue_id in [0, 1] {
-            let queue = self.store.find_queue("orders", queue_id).expect("it has records");
-            assert_eq!(self.store.bounds(queue).0, QueueOffset(0));
-        }
-        self.check_kept(fill);
-    }
-
-    /// That all that `fill` appended and that has not retired is there, in whatever way it is asked for.
-    fn check_kept(&self, fill: u8) {
-        let numbers = |queue_id: i32| (0..RECORDS).filter(move |n| i32::from(n % 50 == 3) == queue_id);
-        for queue_id in [0, 1] {
-            let expected: Vec<Vec<u8>> = numbers(queue_id).map(|number| body(fill, number)).collect();
-            let queue = self.store.find_queue("orders", queue_id).expect("it has records");
-            let first = self.store.bounds(queue).0.0;
-            assert!(
-                self.bodies(queue_id) == expected[first as usize..],
-                "queue {queue_id} has other records from {first} on"
-            );
-            let mut last = (0, i64::MIN);
-            for offset in first..expected.len() as u64 {
-                let ms = self.store.store_time(queue, QueueOffset(offset)).expect("it is there");
-                assert!(ms >= last.1);
-                if ms > last.1 && last.1 > i64::MIN {
-                    assert_eq!(self.store.offset_at_or_after(queue, ms), QueueOffset(offset));
-                }
-                last = (offset, ms);
-            }
-        }
-        let mut facts = std::collections::BTreeMap::new();
-        for number in 0..RECORDS {
-            facts.insert(vec![b'f', number as u8 % 40], number.to_be_bytes().to_vec());
-            if number % 9 == 0 {
-                facts.remove(&vec![b'f', number as u8 % 7]);
-            }
-        }
-        let mut found = std::collections::BTreeMap::new();
-        self.store.facts_with_prefix(b"f", |key, value| {
-            found.insert(key.to_vec(), value.to_vec());
-        });
-        assert_eq!(found, facts);
-    }
+    life.rest();
 }
 
-fn bytes(pieces: &[Piece<SimEnv>]) -> Vec<u8> {
-    let bytes = pieces.iter().map(|piece| match piece {
-        Piece::Hot(slice) => slice.bytes(),
-        Piece::Cold { .. } => panic!("it was fetched"),
+/// So many facts that few segments change half of them: most sidecars then have no base of their own.
+fn put_many_facts(life: &Life, value: u8) {
+    let mut batch = Batch::default();
+    for number in 0..300_u16 {
+        batch.put(&[b'g', number as u8, (number >> 8) as u8], &[value; 60]);
+    }
+    life.store.append(&mut batch).expect("there is room");
+    life.sim.run_for(Duration::from_millis(3));
+}
+
+/// That everything that `fill` appended is there.
+fn check(life: &Life, fill: u8) {
+    for queue_id in [0, 1] {
+        let queue = life.store.find_queue("orders", queue_id).expect("it has records");
+        assert_eq!(life.store.bounds(queue).0, QueueOffset(0));
+    }
+    check_kept(life, fill);
+}
+
+/// That all that `fill` appended and that has not retired is there, in whatever way it is asked for.
+fn check_kept(life: &Life, fill: u8) {
+    let numbers = |queue_id: i32| (0..RECORDS).filter(move |n| i32::from(n % 50 == 3) == queue_id);
+    for queue_id in [0, 1] {
+        let expected: Vec<(u64, Vec<u8>)> =
+            (0..).zip(numbers(queue_id).map(|number| body(fill, number))).collect();
+        let queue = life.store.find_queue("orders", queue_id).expect("it has records");
+        let first = life.store.bounds(queue).0.0;
+        let found = life.records(queue_id);
+        assert!(found == expected[first as usize..], "queue {queue_id} has other records from {first} on");
+        let mut last = (0, i64::MIN);
+        for offset in first..expected.len() as u64 {
+            let ms = life.store.store_time(queue, QueueOffset(offset)).expect("it is there");
+            assert!(ms >= last.1);
+            if ms > last.1 && last.1 > i64::MIN {
+                assert_eq!(life.store.offset_at_or_after(queue, ms), QueueOffset(offset));
+            }
+            last = (offset, ms);
+        }
+    }
+    let mut facts = std::collections::BTreeMap::new();
+    for number in 0..RECORDS {
+        facts.insert(vec![b'f', number as u8 % 40], number.to_be_bytes().to_vec());
+        if number % 9 == 0 {
+            facts.remove(&vec![b'f', number as u8 % 7]);
+        }
+    }
+    let mut found = std::collections::BTreeMap::new();
+    life.store.facts_with_prefix(b"f", |key, value| {
+        found.insert(key.to_vec(), value.to_vec());
     });
-    bytes.collect::<Vec<_>>().concat()
-}
-
-fn sidecars(disk: &Disk) -> Vec<PathBuf> {
-    let names = disk.list(Path::new(FOLDER)).expect("the folder is there");
-    let sidecars = names.iter().filter(|name| sidecar::base_of(name).is_some());
-    sidecars.map(|name| Path::new(FOLDER).join(name)).collect()
+    assert_eq!(found, facts);
 }
 
 /// A disk with a store of many sealed segments, all with sidecars.
 fn filled(fill: u8) -> Disk {
     let life = open(Disk::new());
-    life.fill(fill, 0..RECORDS);
-    life.check(fill);
+    self::fill(&life, fill, 0..RECORDS);
+    check(&life, fill);
     life.sim.disk().crash(|_| false)
 }
 
@@ -195,7 +115,7 @@ fn every_segment_that_ended_has_a_sidecar_and_a_start_reads_only_what_follows() 
     assert_eq!((life.report.sidecars, life.report.sidecars_made), (sealed, 0));
     assert!(life.report.replayed_bytes <= 4 * SEGMENT, "{} bytes", life.report.replayed_bytes);
     assert_eq!(life.report.records, RECORDS);
-    life.check(1);
+    check(&life, 1);
 }
 
 #[test]
@@ -206,13 +126,13 @@ fn a_missing_sidecar_is_made_again_and_so_are_all() {
         let mut disk = disk.clone();
         lost.iter().for_each(|path| disk.lose(path).expect("it is there"));
         let life = open(disk);
-        life.check(1);
-        life.sealed();
-        life.check(1);
+        check(&life, 1);
+        life.rest();
+        check(&life, 1);
         assert_eq!(sidecars(&life.sim.disk()), all);
         let again = open(life.sim.disk().crash(|_| false));
         assert_eq!((again.report.sidecars, again.report.sidecars_made), (all.len(), 0));
-        again.check(1);
+        check(&again, 1);
     }
 }
 
@@ -226,9 +146,9 @@ fn a_page_that_rotted_is_noticed_when_it_is_read_and_the_sidecar_made_again() {
         bad.rot(path, 40 + number as u64 * 7, 3).expect("it is there");
         let life = open(bad);
         // What is damaged is not shown; a reader waits until it is made again.
-        mended_while_serving += u32::from(life.bodies(0).len() < 200);
-        life.sealed();
-        life.check(1);
+        mended_while_serving += u32::from(life.records(0).len() < 200);
+        life.rest();
+        check(&life, 1);
         let again = open(life.sim.disk().crash(|_| false));
         assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
     }
@@ -242,9 +162,9 @@ fn a_sidecar_of_another_history_is_not_believed() {
         let mut mixed = ours.clone();
         mixed.put(&path, &other.bytes(&path).expect("the histories are alike")).expect("it is there");
         let life = open(mixed);
-        life.check(1);
-        life.sealed();
-        life.check(1);
+        check(&life, 1);
+        life.rest();
+        check(&life, 1);
     }
 }
 
@@ -252,10 +172,10 @@ fn a_sidecar_of_another_history_is_not_believed() {
 fn retained(many_facts: bool) -> Disk {
     let life = open_keeping(Disk::new(), Some(4 * SEGMENT)).expect("it opens");
     if many_facts {
-        life.put_many_facts(1);
+        put_many_facts(&life, 1);
     }
-    life.fill(1, 0..RECORDS);
-    life.check_kept(1);
+    fill(&life, 1, 0..RECORDS);
+    check_kept(&life, 1);
     assert!(life.store.log_bounds().0.0 > 10 * SEGMENT, "segments have retired");
     life.sim.disk().crash(|_| false)
 }
@@ -274,17 +194,24 @@ fn any_sidecar_is_made_again_after_those_before_it_have_retired_if_a_newer_one_h
         disk.rot(path, at, 3).expect("it is there");
         disk
     };
+    let first = |life: &Life| {
+        [0, 1].map(|id| life.store.bounds(life.store.find_queue("orders", id).expect("it is there")).0)
+    };
+    let known = first(&open(disk.clone()));
     let footer = |path: &PathBuf| disk.bytes(path).expect("it is there").len() as u64 - 300;
     for path in &all {
         for hurt in [lose(path), rot(path, 40), rot(path, 300), rot(path, footer(path))] {
             let life = open(hurt);
-            life.bodies(0);
-            life.sealed();
-            life.check_kept(1);
+            // A consumer that is sent to where a queue begins never misses anything.
+            assert!(first(&life).into_iter().zip(known).all(|(now, known)| now <= known));
+            life.records(0);
+            life.rest();
+            check_kept(&life, 1);
+            assert_eq!(first(&life), known);
             assert_eq!(sidecars(&life.sim.disk()), all);
             let again = open(life.sim.disk().crash(|_| false));
             assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
-            again.check_kept(1);
+            check_kept(&again, 1);
         }
     }
 }
@@ -307,19 +234,7 @@ fn the_only_sidecar_with_all_facts_is_named_when_it_cannot_be_made_again() {
 fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
     // Entries are so many that they have pages of their own.
     const LARGE: u64 = 512 * 1024;
-    let options = StoreOptions {
-        segment_bytes: LARGE,
-        flush: FlushHow::Fdatasync,
-        tail_cache_bytes: 0,
-        retention: Retention { bytes_max: Some(2 * LARGE), ..Retention::default() },
-        ..StoreOptions::default()
-    };
-    let open = |disk: Disk| {
-        let sim = Sim::on(disk, 7);
-        let opening = Store::open(sim.env(), Path::new(FOLDER), options.clone(), Rc::new(Signal::new()));
-        let (store, report) = sim.run_until(opening).expect("it opens in time").expect("it opens");
-        Life { sim, store, report }
-    };
+    let open = |disk: Disk| Life::open(disk, options(LARGE, Some(2 * LARGE))).expect("it opens");
     let life = open(Disk::new());
     let mut next = 0_u64;
     let mut fill = |batches: u32| {
@@ -334,14 +249,14 @@ fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
         }
     };
     fill(20);
-    life.put_many_facts(2);
+    put_many_facts(&life, 2);
     fill(50);
-    life.sim.run_for(Duration::from_secs(5));
-    life.sealed();
+    life.rest();
     let read = |life: &Life| {
-        let bodies = life.bodies(0);
-        let first = next - bodies.len() as u64;
-        bodies.iter().zip(first..).all(|(body, number)| *body == number.to_be_bytes()).then_some(first)
+        let records = life.records(0);
+        let first = next - records.len() as u64;
+        let expected = (first..next).map(|number| (number, number.to_be_bytes().to_vec()));
+        records.into_iter().eq(expected).then_some(first)
     };
     let mut facts = 0;
     life.store.facts_with_prefix(b"g", |_, value| facts += u32::from(value == [2; 60]));
@@ -354,7 +269,7 @@ fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
     bad.rot(&oldest, 40_000, 5).expect("it is there");
     let life = open(bad);
     assert_ne!(read(&life), Some(first), "a reader waits until it is made again");
-    life.sealed();
+    life.rest();
     assert_eq!(read(&life), Some(first));
     let again = open(life.sim.disk().crash(|_| false));
     assert_eq!((read(&again), again.report.sidecars_made), (Some(first), 0));

@@ -1,7 +1,7 @@
 //! Where records are, by queue offset, by place and by time: in memory or in a sidecar. Pure.
 //!
 //! What lies in a sidecar that turns out to be damaged is not found; the sidecar remembers that it is, and is made
-//! again.
+//! again. Until then a place that is asked for is rather too early than too late.
 
 use super::State;
 use super::queues::{Entry, Queue};
@@ -76,9 +76,12 @@ impl State {
             return queue.min();
         }
         let (topic, queue_id) = queue.name();
-        let first = self.sidecars.first_kept(&queue_key(topic, queue_id), queue.last_sealed);
         let late = u64::from(planted::is(Bug::MinimumOffByOne));
-        QueueOffset(first.ok().flatten().map_or(queue.held_from(), |first| first + late)).max(queue.min())
+        match self.sidecars.first_kept(&queue_key(topic, queue_id), queue.last_sealed) {
+            Ok(first) => QueueOffset(first.map_or(queue.held_from(), |first| first + late)).max(queue.min()),
+            // Whoever is sent to a place that is too late misses what is before it; one that is too early waits there.
+            Err(_) => queue.min(),
+        }
     }
 
     /// The queue and offset of the record that begins at `physical`, if it is still there.
@@ -103,12 +106,16 @@ impl State {
     /// First offset below `end` of a queue's records that lie at or after the first one stored at or after a time; else
     /// `end`.
     pub fn stored_at_or_after(&self, queue: &Queue, timestamp_ms: i64, end: QueueOffset) -> QueueOffset {
-        let in_sidecars = self.sidecars.first_stored_at_or_after(timestamp_ms).ok().flatten();
+        let too_early = || self.first_kept(queue).min(end);
+        let Ok(in_sidecars) = self.sidecars.first_stored_at_or_after(timestamp_ms) else {
+            return too_early();
+        };
         let in_memory = || self.learnt.iter().find_map(|learnt| learnt.times.first_at_or_after(timestamp_ms));
         let Some(physical) = in_sidecars.or_else(in_memory) else { return end };
         let (topic, queue_id) = queue.name();
         let key = queue_key(topic, queue_id);
-        let sealed = self.sidecars.first_record_at_or_after(&key, physical, queue.last_sealed).ok().flatten();
+        let sealed = self.sidecars.first_record_at_or_after(&key, physical, queue.last_sealed);
+        let Ok(sealed) = sealed else { return too_early() };
         let first = sealed.unwrap_or_else(|| queue.held_before(physical));
         QueueOffset(first).max(self.first_kept(queue)).min(end)
     }

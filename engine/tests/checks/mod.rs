@@ -1,21 +1,22 @@
 //! What must hold for any bytes at all that are read as log or sidecar. Two drivers: seeded mutations in the ordinary tests
 //! (`any_bytes.rs`), and libFuzzer (`tools/fuzz`). A check fails by panicking.
 
+// Not all of it is asked for here.
+#[allow(dead_code)]
+#[path = "../life/mod.rs"]
+mod life;
+
 use std::io::Cursor;
-use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_engine::env::Signal;
-use ringmq_engine::env::sim::Sim;
+use life::{Life, options, sidecars};
+use ringmq_engine::Batch;
+use ringmq_engine::env::sim::Disk;
 use ringmq_engine::log::dump;
 use ringmq_engine::log::frame::{
     Frame, FrameKind, HEADER_BYTES, Header, ITEM_BYTES, Item, ItemKind, encode_around_payload, frame_bytes,
 };
 use ringmq_engine::sidecar::dump::dump_bytes;
-use ringmq_engine::store::StoreOptions;
-use ringmq_engine::{Batch, Store};
-use ringmq_wire::record::Draft;
 
 /// A log frame: as it is, and with its checksums put right, so that what lies behind them is reached too.
 pub fn log_frame(input: &[u8]) {
@@ -94,46 +95,25 @@ fn with_right_pages(input: &[u8]) -> Vec<u8> {
 
 /// The pages and footer of a real sidecar, without what is between them.
 pub fn sidecar_seeds() -> Vec<Vec<u8>> {
-    let folder = Path::new("/seeds");
-    let sim = Sim::new(1);
-    let options = StoreOptions { segment_bytes: 32 * 1024, ..StoreOptions::default() };
-    let opening = Store::open(sim.env(), folder, options, Rc::new(Signal::new()));
-    let (store, _) = sim.run_until(opening).expect("it opens in time").expect("it opens");
-    let host = "10.0.0.1:5000".parse().expect("an address");
-    for number in 0..60_i64 {
+    let life = Life::open(Disk::new(), options(32 * 1024, None)).expect("it opens");
+    for number in 0..60_u64 {
         let mut batch = Batch::default();
-        let draft = Draft {
-            topic: ["orders", "bills"][number as usize % 2],
-            queue_id: number as i32 % 3,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp_ms: 5,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &[7; 900],
-            properties: b"",
-        };
-        let queue = store.queue(draft.topic, draft.queue_id);
-        batch.record(queue, 65, &draft).expect("a record");
+        life.add_record(&mut batch, number as i32 % 6, &[7; 900]);
         batch.put(&[b'k', number as u8 % 20], &number.to_be_bytes());
         if number % 7 == 3 {
             batch.delete(&[b'k', number as u8 % 5]);
         }
-        store.append(&mut batch).expect("there is room");
-        sim.run_for(Duration::from_millis(20));
+        life.store.append(&mut batch).expect("there is room");
+        life.sim.run_for(Duration::from_millis(20));
     }
-    sim.run_until(store.sealed()).expect("in time");
-    let names = sim.disk().list(folder).expect("the folder is there");
-    let sidecars = names.iter().filter(|name| name.ends_with(".side"));
-    sidecars
-        .map(|name| {
-            let bytes = sim.disk().bytes(&folder.join(name)).expect("it is there");
-            let used = bytes.iter().take(PAGE_BYTES).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            [&bytes[..used], &bytes[bytes.len() - FOOTER_BYTES..]].concat()
-        })
-        .collect()
+    life.rest();
+    let disk = life.sim.disk();
+    let seed = |path| {
+        let bytes = disk.bytes(path).expect("it is there");
+        let used = bytes.iter().take(PAGE_BYTES).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        [&bytes[..used], &bytes[bytes.len() - FOOTER_BYTES..]].concat()
+    };
+    sidecars(&disk).iter().map(|path| seed(path)).collect()
 }
 
 /// Frames of every kind, to start from.
