@@ -15,6 +15,7 @@ mod opening;
 pub mod planted;
 pub mod retention;
 mod retiring;
+pub mod salvage;
 mod sealing;
 pub mod sidecar;
 pub mod space;

@@ -7,5 +7,6 @@
 mod busy;
 mod kill;
 mod malformed;
+mod repair;
 mod start;
 mod stop;

@@ -86,7 +86,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use build::{Builder, Foundation, Identity, Input};
 pub use map::{Damaged, Sidecar, SidecarFault};
-pub(crate) use map::{ENTRY_BYTES, QueueRow};
+pub(crate) use map::{ENTRY_BYTES, QueueEnd, QueueRow};
 pub(crate) use merge::{Merge, Source};
 pub(crate) use set::SidecarSet;
 pub(crate) use table::Row;

@@ -1,4 +1,4 @@
-//! `ringmq log`: a look into log files, without a server. Nothing is changed.
+//! `ringmq log`: a look into log files, without a server. Nothing is changed; what is repaired is a copy.
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use ringmq_engine::log::dump::{Source, dump};
+use ringmq_engine::log::segment;
 use ringmq_engine::log::verify::{VerifyReport, verify};
 use ringmq_engine::sidecar;
 use serde_json::json;
@@ -33,9 +34,13 @@ pub enum LogCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Write a copy of a damaged shard folder that opens: everything up to the first damage. Nothing is changed in the
-    /// folder itself, and what lies after the damage is only there.
-    #[command(after_help = "Example:\n  ringmq log repair ringmq-data/shard-0 repaired/shard-0")]
+    /// Write a copy of a damaged shard folder that opens: everything but what lay in damaged frames. In the place of a
+    /// record that is lost is a message whose body says so, and whose property RINGMQ_LOST is true. Where too much is
+    /// damaged for that, the copy ends at the first damage. Nothing is changed in the folder itself.
+    #[command(
+        after_help = "Stop the server first. Then, to use the copy, move the damaged folder away and the copy to \
+        its place.\n\nExample:\n  ringmq log repair ringmq-data/shard-0 repaired/shard-0"
+    )]
     Repair {
         /// The folder of one shard.
         folder: PathBuf,
@@ -151,6 +156,13 @@ fn text(folder: &Path, report: &VerifyReport) -> String {
     for finding in findings {
         let _ = writeln!(text, "  {} at {}: {}", finding.file, finding.position, finding.what);
     }
+    if findings.iter().any(|finding| segment::base_of(&finding.file).is_some()) {
+        let folder = folder.display();
+        let _ = writeln!(
+            text,
+            "  restore the .log files from a copy, or make one of all that is whole: ringmq log repair {folder} COPY"
+        );
+    }
     text
 }
 
@@ -186,7 +198,8 @@ mod tests {
     use ringmq_engine::log::verify::Finding;
 
     fn damaged() -> VerifyReport {
-        let finding = Finding { file: "0.log".to_owned(), position: 4096, what: "bad checksum".to_owned() };
+        let file = segment::file_name(0);
+        let finding = Finding { file, position: 4096, what: "bad checksum".to_owned() };
         VerifyReport {
             segments: 1,
             frames: 2,
@@ -201,7 +214,9 @@ mod tests {
         assert_eq!(
             text(Path::new("d"), &damaged()),
             "d: DAMAGED; 1 segments, 0 sidecars, 2 frames, 0 records, 0 changes of facts, end at 0\n  \
-             a torn tail begins at 8192; the next start cuts it\n  0.log at 4096: bad checksum\n"
+             a torn tail begins at 8192; the next start cuts it\n  \
+             00000000000000000000.log at 4096: bad checksum\n  restore the .log files from a copy, or make one of all \
+             that is whole: ringmq log repair d COPY\n"
         );
         let printed =
             json_text(&[(PathBuf::from("d"), damaged()), (PathBuf::from("e"), VerifyReport::default())]);

@@ -1,42 +1,83 @@
-//! `ringmq log repair`: a copy of a shard's folder that opens, with everything up to the first damage.
+//! `ringmq log repair`: a copy of a shard's folder that opens, with everything that is whole.
+//!
+//! ```text
+//!   verify ──▶ copy ──▶ put whole frames in the place of damaged ones ──▶ verify the copy ──▶ whole: done
+//!                                                                                 └▶ not: cut it at the first damage
+//! ```
 //!
 //! Invariants
 //!  1. The damaged folder is only read.
-//!  2. The copy is a prefix of the log: frames after the damage cannot follow without it. They stay where they are.
+//!  2. The copy is whole: all but what lay in damaged frames, or else everything before the first of them.
 //!
-//! Sidecars are not copied: the next start makes them.
+//! Sidecars are copied as they are: the next start makes again what is damaged of them. Not here: what comes in the place
+//! of a damaged frame (`ringmq_engine::salvage`).
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use ringmq_engine::folder::MARKER_FILE;
+use ringmq_engine::env::BLOCK_BYTES;
+use ringmq_engine::folder::{MARKER_FILE, Marker};
 use ringmq_engine::log::segment;
 use ringmq_engine::log::verify::{VerifyReport, verify};
+use ringmq_engine::salvage::{Replaced, Salvage, Segment};
+use ringmq_engine::sidecar;
 
 /// What a copy has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repaired {
     /// Segments copied, the last perhaps in part.
     pub segments: usize,
-    /// Where the first damage is; `None`: there was none.
-    pub damaged_at: Option<(String, u64)>,
+    /// Damaged frames that were replaced, each with its segment's file.
+    pub replaced: Vec<(String, Replaced)>,
+    /// Where the copy was cut, and why it had to be.
+    pub cut: Option<Cut>,
+}
+
+/// A copy that ends at the first damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The damaged file.
+    pub file: String,
+    /// Where in it.
+    pub position: u64,
     /// Segments that are not in the copy.
     pub left_out: usize,
+    /// Why what follows could not be kept.
+    pub why: String,
 }
 
 impl fmt::Display for Repaired {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repaired { segments, damaged_at, left_out } = self;
-        match damaged_at {
-            None => write!(formatter, "copied {segments} segments; nothing is damaged"),
-            Some((file, position)) => write!(
+        let Repaired { segments, replaced, cut } = self;
+        write!(formatter, "copied {segments} segments")?;
+        if let Some(Cut { file, position, left_out, why }) = cut {
+            return write!(
                 formatter,
-                "copied {segments} segments up to position {position} of {file}; what lies after that there, and \
-                 {left_out} more segments, are not in the copy"
-            ),
+                " up to position {position} of {file}; what lies after that there, and {left_out} more segments, are \
+                 not in the copy: {why}"
+            );
         }
+        if replaced.is_empty() {
+            return write!(formatter, "; no segment is damaged");
+        }
+        for (file, Replaced { position, kept, lost, unknown }) in replaced {
+            write!(
+                formatter,
+                "\n  {file} at {position}: {lost} records lost, {kept} others of the frame kept, {unknown} parts \
+                 unknown"
+            )?;
+        }
+        write!(formatter, "\nIn the place of each lost record is a message whose body says so.")?;
+        if replaced.iter().any(|(_, replaced)| replaced.unknown > 0) {
+            write!(
+                formatter,
+                "\nUnknown parts were definitions or offsets, which now have the values from before, or the last records of \
+                 a queue, whose offsets are then given to others."
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -46,32 +87,100 @@ pub fn repair(folder: &Path, copy: &Path) -> io::Result<Repaired> {
     if report.findings.iter().any(|finding| finding.file == MARKER_FILE) {
         return Err(io::Error::other(format!("without {MARKER_FILE} it is not known what the files are")));
     }
-    let damaged_at = first_damage(&report);
-    let mut bases = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        bases.extend(entry?.file_name().to_str().and_then(segment::base_of));
-    }
+    let mut bases = copy_files(folder, copy)?;
     bases.sort_unstable();
-    fs::create_dir(copy)?;
-    fs::copy(folder.join(MARKER_FILE), copy.join(MARKER_FILE))?;
-    let mut repaired = Repaired { segments: 0, damaged_at: None, left_out: 0 };
-    for base in bases {
-        let name = segment::file_name(base);
-        match damaged_at {
-            Some((damaged, _)) if base > damaged => repaired.left_out += 1,
-            Some((damaged, position)) if base == damaged => {
-                copy_up_to(&folder.join(&name), &copy.join(&name), position)?;
-                repaired.segments += 1;
+    let mut repaired = Repaired { segments: bases.len(), ..Repaired::default() };
+    if let Some((damaged, position)) = first_damage(&report) {
+        let why = match replace(copy, &bases, report.end)? {
+            Ok(replaced) => {
+                repaired.replaced = replaced;
+                verify(copy)?.findings.first().map(|finding| finding.what.clone())
             }
-            _ => {
-                fs::copy(folder.join(&name), copy.join(&name))?;
-                repaired.segments += 1;
-            }
+            Err(why) => Some(why),
+        };
+        if let Some(why) = why {
+            let left_out = bases.iter().filter(|base| **base > damaged).count();
+            cut(folder, copy, &bases, (damaged, position))?;
+            let file = segment::file_name(damaged);
+            repaired = Repaired { segments: bases.len() - left_out, ..Repaired::default() };
+            repaired.cut = Some(Cut { file, position, left_out, why });
         }
     }
     File::open(copy)?.sync_all()?;
-    repaired.damaged_at = damaged_at.map(|(base, position)| (segment::file_name(base), position));
     Ok(repaired)
+}
+
+/// Copies the marker, the segments and their sidecars. Returns the segments.
+fn copy_files(folder: &Path, copy: &Path) -> io::Result<Vec<u64>> {
+    fs::create_dir(copy)?;
+    let mut bases = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let Some(text) = name.to_str() else { continue };
+        bases.extend(segment::base_of(text));
+        if text == MARKER_FILE || segment::base_of(text).is_some() || sidecar::base_of(text).is_some() {
+            fs::copy(folder.join(&name), copy.join(&name))?;
+            File::open(copy.join(&name))?.sync_all()?;
+        }
+    }
+    Ok(bases)
+}
+
+type Mended = Result<Vec<(String, Replaced)>, String>;
+
+/// Replaces the damaged frames of a copy; the inner error says why that cannot be.
+fn replace(copy: &Path, bases: &[u64], log_end: u64) -> io::Result<Mended> {
+    let marker = match Marker::decode(&fs::read(copy.join(MARKER_FILE))?) {
+        Ok(marker) => marker,
+        Err(what) => return Ok(Err(what)),
+    };
+    let mut salvage = Salvage::new(&marker, bases.first().copied().unwrap_or(0), log_end);
+    let mut all = Vec::new();
+    for (number, base) in bases.iter().enumerate().take_while(|(_, base)| **base < log_end) {
+        let follows = number.checked_sub(1).is_none_or(|last| bases[last] + marker.segment_bytes == *base);
+        if !follows {
+            return Ok(Err("a segment is missing".into()));
+        }
+        let name = segment::file_name(*base);
+        let mut bytes = fs::read(copy.join(&name))?;
+        let sidecar = fs::read(copy.join(sidecar::file_name(*base))).ok();
+        let next = first_block(&copy.join(segment::file_name(base + marker.segment_bytes)));
+        let later = |base: u64| fs::read(copy.join(segment::file_name(base))).ok();
+        match salvage.segment(Segment { bytes: &mut bytes, sidecar, next: &next, later: &later }) {
+            Ok(replaced) if replaced.is_empty() => {}
+            Ok(replaced) => {
+                let mut file = OpenOptions::new().write(true).open(copy.join(&name))?;
+                file.write_all(&bytes)?;
+                file.sync_all()?;
+                all.extend(replaced.into_iter().map(|replaced| (name.clone(), replaced)));
+            }
+            Err(why) => return Ok(Err(format!("{name}: {why}"))),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// Nothing where there is no file.
+fn first_block(path: &Path) -> Vec<u8> {
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    let read = File::open(path).and_then(|file| file.take(BLOCK_BYTES as u64).read_to_end(&mut block));
+    if read.is_ok() { block } else { Vec::new() }
+}
+
+/// Takes away what lies after the first damage, and what was replaced before it.
+fn cut(folder: &Path, copy: &Path, bases: &[u64], (damaged, position): (u64, u64)) -> io::Result<()> {
+    for base in bases.iter().filter(|base| **base >= damaged) {
+        fs::remove_file(copy.join(segment::file_name(*base)))?;
+        match fs::remove_file(copy.join(sidecar::file_name(*base))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let name = segment::file_name(damaged);
+    if bases.contains(&damaged) {
+        copy_up_to(&folder.join(&name), &copy.join(&name), position)?;
+    }
+    Ok(())
 }
 
 /// The segment and position of the first damage.
