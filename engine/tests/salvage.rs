@@ -3,18 +3,16 @@
 mod life;
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use life::{FOLDER, Life, options, sidecars};
+use life::{FOLDER, Life, cold_options, names, sidecars, verified};
 use ringmq_engine::Batch;
 use ringmq_engine::env::BLOCK_BYTES;
 use ringmq_engine::env::sim::Disk;
 use ringmq_engine::folder::{MARKER_FILE, Marker};
 use ringmq_engine::log::frame::{Frame, FrameKind, HEADER_BYTES, ItemKind};
 use ringmq_engine::log::segment;
-use ringmq_engine::log::verify::{VerifyReport, verify_names};
 use ringmq_engine::salvage::{LOST_BODY, Replaced, Salvage, Segment};
 use ringmq_engine::sidecar;
 
@@ -22,7 +20,7 @@ const SEGMENT: u64 = 64 * 1024;
 
 /// A log whose frames hold several records, of three queues, and facts.
 fn filled(bytes_max: Option<u64>) -> Disk {
-    let life = Life::open(Disk::new(), options(SEGMENT, bytes_max)).expect("it opens");
+    let life = Life::open(Disk::new(), cold_options(SEGMENT, bytes_max)).expect("it opens");
     for number in 0..160_u64 {
         for part in 0..3 {
             let mut batch = Batch::default();
@@ -38,28 +36,17 @@ fn filled(bytes_max: Option<u64>) -> Disk {
         life.sim.run_for(Duration::from_millis(3));
     }
     life.rest();
-    life.sim.disk().crash(|_| false)
+    life.power_cut()
 }
 
 fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-fn names(disk: &Disk) -> Vec<String> {
-    disk.list(Path::new(FOLDER)).expect("the folder is there")
-}
-
-fn verify(disk: &Disk) -> VerifyReport {
-    let bytes: BTreeMap<String, Vec<u8>> =
-        names(disk).into_iter().map(|name| (name.clone(), disk.bytes(&path(&name)).unwrap())).collect();
-    let names: Vec<String> = bytes.keys().cloned().collect();
-    verify_names(&names, |name| Ok(Box::new(Cursor::new(&bytes[name])))).expect("memory is readable")
-}
-
 /// What `ringmq log repair` does to a copy.
 fn repair(disk: &mut Disk, log_end: u64) -> Result<Vec<Replaced>, String> {
     let marker = Marker::decode(&disk.bytes(&path(MARKER_FILE)).expect("a marker")).expect("it is whole");
-    let mut bases: Vec<u64> = names(disk).iter().filter_map(|name| segment::base_of(name)).collect();
+    let mut bases: Vec<u64> = names(disk, ".log").iter().filter_map(|name| segment::base_of(name)).collect();
     bases.sort_unstable();
     let mut salvage = Salvage::new(&marker, bases[0], log_end);
     let mut replaced = Vec::new();
@@ -88,7 +75,7 @@ struct Found {
 
 fn frames(disk: &Disk) -> Vec<Found> {
     let mut found = Vec::new();
-    let mut bases: Vec<u64> = names(disk).iter().filter_map(|name| segment::base_of(name)).collect();
+    let mut bases: Vec<u64> = names(disk, ".log").iter().filter_map(|name| segment::base_of(name)).collect();
     bases.sort_unstable();
     for base in bases {
         let bytes = disk.bytes(&path(&segment::file_name(base))).expect("a segment");
@@ -140,7 +127,7 @@ impl Hurt {
 }
 
 fn every_frame(disk: &Disk) {
-    let before = Life::open(disk.clone(), options(SEGMENT, None)).expect("it opens");
+    let before = Life::open(disk.clone(), cold_options(SEGMENT, None)).expect("it opens");
     let expected: Vec<Vec<(u64, Vec<u8>)>> = (0..3).map(|queue_id| before.records(queue_id)).collect();
     let (mut replaced, mut kept, mut lost, mut forgotten) = (0, 0, 0, 0);
     let all_sidecars = sidecars(disk);
@@ -161,7 +148,7 @@ fn every_frame(disk: &Disk) {
                 if loses_sidecar {
                     hurt.lose(&own).expect("it is there");
                 }
-                let report = verify(&hurt);
+                let report = verified(&hurt);
                 if report.is_whole() {
                     // Nothing that follows it says that it was durable.
                     assert!(report.end <= frame.base + (frame.at + frame.len) as u64, "{what}");
@@ -171,13 +158,13 @@ fn every_frame(disk: &Disk) {
                 assert_eq!((&report.findings[0].file, report.findings[0].position), (&name, frame.at as u64));
                 let found = repair(&mut hurt, report.end).unwrap_or_else(|why| panic!("{what}: {why}"));
                 assert_eq!(found.len(), 1, "{what}: {found:?}");
-                let after = verify(&hurt);
+                let after = verified(&hurt);
                 assert!(after.is_whole() && after.end == report.end, "{what}: {after:?}");
                 replaced += 1;
                 kept += found[0].kept;
                 lost += found[0].lost;
 
-                let life = Life::open(hurt, options(SEGMENT, None)).unwrap_or_else(|error| {
+                let life = Life::open(hurt, cold_options(SEGMENT, None)).unwrap_or_else(|error| {
                     panic!("{what}: {error}");
                 });
                 assert_eq!(life.report.torn_bytes, 0, "{what}");
@@ -216,6 +203,6 @@ fn whichever_frame_is_damaged_all_others_are_still_read() {
 #[test]
 fn so_it_is_after_segments_have_retired() {
     let disk = filled(Some(4 * SEGMENT));
-    assert!(!names(&disk).contains(&segment::file_name(0)));
+    assert!(!names(&disk, ".log").contains(&segment::file_name(0)));
     every_frame(&disk);
 }

@@ -5,14 +5,13 @@ mod life;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use life::{FOLDER, Life, bytes, options, sidecars};
+use life::{Life, SEGMENT, bytes, cold_options, names, sidecars};
 use ringmq_engine::Batch;
 use ringmq_engine::env::sim::Disk;
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
 use ringmq_engine::store::{OpenError, ReadBudget};
 use ringmq_wire::record::decode;
 
-const SEGMENT: u64 = 32 * 1024;
 const RECORDS: u64 = 300;
 
 fn open(disk: Disk) -> Life {
@@ -21,7 +20,7 @@ fn open(disk: Disk) -> Life {
 
 /// Opens a store whose log may have so many bytes.
 fn open_keeping(disk: Disk, bytes_max: Option<u64>) -> Result<Life, OpenError> {
-    Life::open(disk, options(SEGMENT, bytes_max))
+    Life::open(disk, cold_options(SEGMENT, bytes_max))
 }
 
 fn body(fill: u8, number: u64) -> Vec<u8> {
@@ -101,14 +100,13 @@ fn filled(fill: u8) -> Disk {
     let life = open(Disk::new());
     self::fill(&life, fill, 0..RECORDS);
     check(&life, fill);
-    life.sim.disk().crash(|_| false)
+    life.power_cut()
 }
 
 #[test]
 fn every_segment_that_ended_has_a_sidecar_and_a_start_reads_only_what_follows() {
     let disk = filled(1);
-    let segments =
-        disk.list(Path::new(FOLDER)).expect("the folder").iter().filter(|n| n.ends_with(".log")).count();
+    let segments = names(&disk, ".log").len();
     let sealed = sidecars(&disk).len();
     assert!(sealed > 4 && sealed + 2 >= segments - 1, "{sealed} sidecars of {segments} segments");
     let life = open(disk);
@@ -130,7 +128,7 @@ fn a_missing_sidecar_is_made_again_and_so_are_all() {
         life.rest();
         check(&life, 1);
         assert_eq!(sidecars(&life.sim.disk()), all);
-        let again = open(life.sim.disk().crash(|_| false));
+        let again = open(life.power_cut());
         assert_eq!((again.report.sidecars, again.report.sidecars_made), (all.len(), 0));
         check(&again, 1);
     }
@@ -149,7 +147,7 @@ fn a_page_that_rotted_is_noticed_when_it_is_read_and_the_sidecar_made_again() {
         mended_while_serving += u32::from(life.records(0).len() < 200);
         life.rest();
         check(&life, 1);
-        let again = open(life.sim.disk().crash(|_| false));
+        let again = open(life.power_cut());
         assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
     }
     assert!(mended_while_serving > 0, "no start looks at all pages of all sidecars");
@@ -177,7 +175,7 @@ fn retained(many_facts: bool) -> Disk {
     fill(&life, 1, 0..RECORDS);
     check_kept(&life, 1);
     assert!(life.store.log_bounds().0.0 > 10 * SEGMENT, "segments have retired");
-    life.sim.disk().crash(|_| false)
+    life.power_cut()
 }
 
 #[test]
@@ -209,7 +207,7 @@ fn any_sidecar_is_made_again_after_those_before_it_have_retired_if_a_newer_one_h
             check_kept(&life, 1);
             assert_eq!(first(&life), known);
             assert_eq!(sidecars(&life.sim.disk()), all);
-            let again = open(life.sim.disk().crash(|_| false));
+            let again = open(life.power_cut());
             assert_eq!(again.report.sidecars_made, 0, "it was made again for good");
             check_kept(&again, 1);
         }
@@ -234,7 +232,7 @@ fn the_only_sidecar_with_all_facts_is_named_when_it_cannot_be_made_again() {
 fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
     // Entries are so many that they have pages of their own.
     const LARGE: u64 = 512 * 1024;
-    let open = |disk: Disk| Life::open(disk, options(LARGE, Some(2 * LARGE))).expect("it opens");
+    let open = |disk: Disk| Life::open(disk, cold_options(LARGE, Some(2 * LARGE))).expect("it opens");
     let life = open(Disk::new());
     let mut next = 0_u64;
     let mut fill = |batches: u32| {
@@ -263,7 +261,7 @@ fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
     let first = read(&life).expect("each record is what was written");
     assert!(first > 0 && facts == 300, "{facts} facts, first record {first}");
 
-    let disk = life.sim.disk().crash(|_| false);
+    let disk = life.power_cut();
     let oldest = sidecars(&disk).remove(0);
     let mut bad = disk.clone();
     bad.rot(&oldest, 40_000, 5).expect("it is there");
@@ -271,7 +269,7 @@ fn the_only_sidecar_with_all_facts_is_made_again_as_long_as_these_are_whole() {
     assert_ne!(read(&life), Some(first), "a reader waits until it is made again");
     life.rest();
     assert_eq!(read(&life), Some(first));
-    let again = open(life.sim.disk().crash(|_| false));
+    let again = open(life.power_cut());
     assert_eq!((read(&again), again.report.sidecars_made), (Some(first), 0));
     let mut facts = 0;
     again.store.facts_with_prefix(b"g", |_, value| facts += u32::from(value == [2; 60]));

@@ -1,148 +1,27 @@
 //! What a store promises, one story per test, on the simulated disk.
 
+mod life;
+
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use life::{FOLDER, Life, SEGMENT, bytes, hot_options as options, verified};
 use ringmq_engine::Batch;
-use ringmq_engine::env::sim::{Disk, Fault, FaultMix, Sim, SimEnv, Unit};
-use ringmq_engine::env::{BLOCK_BYTES, Env, Signal};
+use ringmq_engine::env::sim::{Disk, Fault, FaultMix, Sim, Unit};
+use ringmq_engine::env::{BLOCK_BYTES, Env};
 use ringmq_engine::log::frame::{Frame, FrameKind};
-use ringmq_engine::log::{dump, segment, verify};
+use ringmq_engine::log::{dump, segment};
 use ringmq_engine::offset::QueueOffset;
-use ringmq_engine::retention::Retention;
-use ringmq_engine::space::SpaceLimits;
-use ringmq_engine::store::{
-    AppendError, Appended, FlushHow, OpenError, OpenReport, Piece, ReadBudget, ReadError, Store, StoreOptions,
-};
-use ringmq_wire::record::{Draft, decode};
-
-const FOLDER: &str = "/shard";
-const SEGMENT: u64 = 32 * 1024;
-const ALL: ReadBudget = ReadBudget { records_max: 1000, bytes_max: 1 << 20, entries_max: 1000 };
-
-fn options() -> StoreOptions {
-    StoreOptions {
-        segment_bytes: SEGMENT,
-        writes_in_flight_max: 4,
-        tail_cache_bytes: 1 << 20,
-        cold_bytes_max: 1 << 20,
-        appended_bytes_max: 1 << 20,
-        flush: FlushHow::Fdatasync,
-        answer_before_flush: false,
-        ..StoreOptions::default()
-    }
-}
-
-/// One life of a process with its store.
-struct Life {
-    sim: Sim,
-    store: Store<SimEnv>,
-    report: OpenReport,
-    progress: Rc<Signal>,
-}
+use ringmq_engine::store::{AppendError, OpenError, Piece, ReadBudget, ReadError, Store, StoreOptions};
 
 fn open(disk: Disk) -> Result<Life, OpenError> {
-    open_with(disk, options())
-}
-
-fn open_with(disk: Disk, options: StoreOptions) -> Result<Life, OpenError> {
-    let sim = Sim::on(disk, 7);
-    let progress = Rc::new(Signal::new());
-    let opening = Store::open(sim.env(), Path::new(FOLDER), options, progress.clone());
-    let (store, report) = sim.run_until(opening).expect("it opens in time")?;
-    Ok(Life { sim, store, report, progress })
+    Life::open(disk, options())
 }
 
 fn new() -> Life {
     open(Disk::new()).expect("a new store opens")
-}
-
-impl Life {
-    fn append(&self, bodies: &[&[u8]]) -> Result<Appended, AppendError> {
-        let mut batch = Batch::default();
-        for body in bodies {
-            add(&self.store, &mut batch, body);
-        }
-        self.store.append(&mut batch)
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<Appended, AppendError> {
-        let mut batch = Batch::default();
-        batch.put(key, value);
-        self.store.append(&mut batch)
-    }
-
-    /// Appends one record and waits until it is durable.
-    fn append_durably(&self, body: &[u8]) {
-        let appended = self.append(&[body]).expect("there is room");
-        self.wait(appended);
-    }
-
-    fn wait(&self, appended: Appended) {
-        let durable = async {
-            while self.store.durable() < appended.ticket {
-                assert_eq!(self.store.poisoned(), None);
-                self.progress.wait().await;
-            }
-        };
-        self.sim.run_until(durable).expect("it becomes durable in time");
-    }
-
-    /// The bodies that a consumer of the one queue sees.
-    fn bodies(&self) -> Result<Vec<Vec<u8>>, ReadError> {
-        let Some(queue) = self.store.find_queue("orders", 0) else { return Ok(Vec::new()) };
-        let mut reading = self.store.read(queue, self.store.bounds(queue).0, ALL, |_| true);
-        self.sim.run_until(self.store.fetch(&mut reading.pieces)).expect("it reads in time")?;
-        Ok(records(&reading.pieces))
-    }
-
-    fn close(self) -> Disk {
-        self.sim.run_until(self.store.close()).expect("it closes in time").expect("it closes");
-        self.sim.disk()
-    }
-
-    /// The disk after a power cut that loses all that is not certain.
-    fn power_cut(&self) -> Disk {
-        self.sim.disk().crash(|_| false)
-    }
-}
-
-fn add(store: &Store<SimEnv>, batch: &mut Batch, body: &[u8]) {
-    let draft = Draft {
-        topic: "orders",
-        queue_id: 0,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 5,
-        born_host: "10.0.0.1:5000".parse().expect("an address"),
-        store_host: "10.0.0.2:10911".parse().expect("an address"),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        properties: b"",
-    };
-    batch.record(store.queue("orders", 0), 0, &draft).expect("it is a record");
-}
-
-fn records(pieces: &[Piece<SimEnv>]) -> Vec<Vec<u8>> {
-    let bytes = bytes(pieces);
-    let (mut rest, mut bodies) = (&bytes[..], Vec::new());
-    while let Ok(record) = decode(rest) {
-        bodies.push(record.body.to_vec());
-        rest = &rest[record.bytes.len()..];
-    }
-    assert!(rest.is_empty(), "pieces are whole records together");
-    bodies
-}
-
-fn bytes(pieces: &[Piece<SimEnv>]) -> Vec<u8> {
-    let bytes = pieces.iter().map(|piece| match piece {
-        Piece::Hot(slice) => slice.bytes(),
-        Piece::Cold { .. } => panic!("it was fetched"),
-    });
-    bytes.collect::<Vec<_>>().concat()
 }
 
 fn file(base: u64) -> PathBuf {
@@ -164,14 +43,6 @@ fn frames(disk: &Disk, base: u64) -> Vec<(u64, FrameKind)> {
 fn last_batches(disk: &Disk) -> u64 {
     let last = frames(disk, 0).into_iter().rev().find(|(_, kind)| *kind == FrameKind::Batches);
     last.expect("something was written").0
-}
-
-fn verified(disk: &Disk) -> verify::VerifyReport {
-    let names = disk.list(Path::new(FOLDER)).expect("the folder is there");
-    let open = |name: &str| -> std::io::Result<Box<dyn dump::Source>> {
-        Ok(Box::new(Cursor::new(disk.bytes(&Path::new(FOLDER).join(name))?)))
-    };
-    verify::verify_names(&names, open).expect("reading from memory succeeds")
 }
 
 #[test]
@@ -316,7 +187,7 @@ fn an_idle_log_notes_its_watermark_so_that_damage_to_the_last_batch_is_told_from
 fn a_closed_store_opens_with_everything_and_nothing_torn() {
     let life = new();
     let mut batch = Batch::default();
-    add(&life.store, &mut batch, b"lazy");
+    life.add_record(&mut batch, 0, b"lazy");
     batch.lazy = true;
     life.store.append(&mut batch).expect("there is room");
     let store = life.store.clone();
@@ -399,139 +270,6 @@ fn after_a_failed_write_or_flush_nothing_is_written_and_nothing_becomes_durable(
         assert_eq!(open(life.power_cut()).expect("it opens").bodies(), shown);
         assert!(shown.is_ok_and(|bodies| bodies[0] == b"one"));
     }
-}
-
-#[test]
-fn a_full_disk_refuses_producers_first_and_resumes_by_itself() {
-    // Nobody looks at shares of the disk: it has nothing left all of a sudden.
-    let space = SpaceLimits { refuse_percent: 101, ..SpaceLimits::default() };
-    let life = open_with(Disk::new(), StoreOptions { space, ..options() }).expect("a new store opens");
-    life.append_durably(&[0; 3000]);
-    life.sim.run_for(Duration::from_secs(5));
-    life.sim.change_disk(|disk| disk.set_capacity(0));
-    let mut accepted = 0;
-    let refused = loop {
-        match life.append(&[&[1; 3000]]) {
-            Ok(appended) => life.wait(appended),
-            Err(error) => break error,
-        }
-        accepted += 1;
-        life.sim.run_for(Duration::from_secs(1));
-    };
-    assert_eq!(refused, AppendError::DiskFull);
-    assert!(accepted > 0);
-    let appended = life.put(b"group", b"offset").expect("facts have a reserve");
-    life.wait(appended);
-    life.sim.change_disk(|disk| disk.set_capacity(10_000));
-    life.sim.run_for(Duration::from_secs(2));
-    life.append_durably(b"again");
-    assert_eq!(life.bodies().map(|bodies| bodies.len()), Ok(accepted + 2));
-}
-
-#[test]
-fn what_was_accepted_before_the_disk_turned_out_to_be_full_is_written_and_facts_go_on() {
-    let space = SpaceLimits { refuse_percent: 101, reserve_bytes: SEGMENT / 2, ..SpaceLimits::default() };
-    let life = open_with(Disk::new(), StoreOptions { space, ..options() }).expect("a new store opens");
-    life.append_durably(&[0; 3000]);
-    // The writer is as far as what was prepared: whatever is accepted now still has a place.
-    life.sim.change_disk(|disk| disk.set_capacity(0));
-    let mut last = None;
-    while let Ok(appended) = life.append(&[&[1; 300]]) {
-        last = Some(appended);
-        life.sim.run_for(Duration::from_micros(200));
-    }
-    life.wait(last.expect("some were accepted"));
-    // Half a segment: what was accepted, two facts, and the seal.
-    for n in 0..2u8 {
-        let appended = life.put(b"group", &[n]).expect("facts have a reserve");
-        life.wait(appended);
-    }
-}
-
-#[test]
-fn a_nearly_full_disk_refuses_producers_and_nobody_else_until_it_has_room_again() {
-    let life = new();
-    life.append_durably(b"before");
-    life.sim.run_for(Duration::from_secs(5));
-    let space = life.sim.disk().space();
-    let used_blocks = ((space.total - space.available) / BLOCK_BYTES as u64) as usize;
-    for (capacity, refused) in [(used_blocks * 100 / 95, true), (used_blocks * 100 / 80, false)] {
-        life.sim.change_disk(|disk| disk.set_capacity(capacity));
-        life.sim.run_for(Duration::from_secs(1));
-        let append = life.append(&[b"more"]);
-        let nearly = |error: &AppendError| {
-            matches!(error, AppendError::DiskNearlyFull { used_percent: 90..=100, refuse_percent: 90 })
-        };
-        assert_eq!(append.as_ref().is_err_and(nearly), refused, "{used_blocks} of {capacity}: {append:?}");
-        let appended = life.put(b"group", &(capacity as u64).to_be_bytes()).expect("facts go on");
-        life.wait(appended);
-        assert!(!life.bodies().expect("it reads").is_empty());
-    }
-}
-
-/// Appends and seals until the log has this many segments more, one after the other, so that each has its sidecar.
-fn fill_segments(life: &Life, segments: u64) {
-    let end = life.store.log_bounds().1.0 + segments * SEGMENT;
-    while life.store.log_bounds().1.0 < end {
-        life.append_durably(&[1; 3000]);
-        life.sim.run_for(Duration::from_millis(20));
-    }
-}
-
-fn names(disk: &Disk, extension: &str) -> Vec<String> {
-    let names = disk.list(Path::new(FOLDER)).expect("the folder is there");
-    names.into_iter().filter(|name| name.ends_with(extension)).collect()
-}
-
-#[test]
-fn what_is_more_than_the_log_may_hold_retires_and_its_files_are_used_again() {
-    let retention = Retention { bytes_max: Some(3 * SEGMENT), ..Retention::default() };
-    let options = StoreOptions { retention, ..options() };
-    let mut life = open_with(Disk::new(), options.clone()).expect("a new store opens");
-    life.wait(life.put(b"fact", b"from the first segment").expect("there is room"));
-    for _ in 0..3 {
-        fill_segments(&life, 6);
-        life.sim.run_for(Duration::from_secs(2));
-        let (start, end) = life.store.log_bounds();
-        assert!(start.0 > 0 && end.0 - start.0 <= 4 * SEGMENT, "{start:?} to {end:?}");
-        let queue = life.store.find_queue("orders", 0).expect("it is known");
-        let (first, last) = life.store.bounds(queue);
-        let bodies = life.bodies().expect("it reads").len() as u64;
-        assert_eq!((first.0 > 0, last.0 - first.0), (true, bodies));
-        // The log, the segment prepared ahead, and one spare file.
-        let now = life.sim.disk();
-        assert!(names(&now, ".log").len() <= 6 && names(&now, ".spare").len() <= 1, "{:?}", names(&now, ""));
-        let oldest =
-            |extension| names(&now, extension).first().and_then(|name| name.get(..20).map(str::to_owned));
-        assert_eq!(oldest(".side"), oldest(".log"));
-
-        let disk = life.close();
-        let report = verified(&disk);
-        assert!(report.is_whole() && report.torn_at.is_none(), "{report:?}");
-        life = open_with(disk, options.clone()).expect("it opens again");
-        let queue = life.store.find_queue("orders", 0).expect("it is known");
-        assert_eq!((life.store.bounds(queue), life.report.torn_bytes), ((first, last), 0));
-        assert_eq!(life.store.fact(b"fact").as_deref(), Some(&b"from the first segment"[..]));
-    }
-}
-
-#[test]
-fn records_go_when_they_are_old_enough_but_not_because_the_clock_jumped() {
-    let retention = Retention { age: Some(Duration::from_secs(7200)), ..Retention::default() };
-    let life = open_with(Disk::new(), StoreOptions { retention, ..options() }).expect("a new store opens");
-    fill_segments(&life, 4);
-    let start = || life.store.log_bounds().0.0;
-    life.sim.run_for(Duration::from_secs(3600));
-    assert_eq!(start(), 0);
-    life.sim.jump_wall_clock(10 * 3_600_000);
-    life.sim.run_for(Duration::from_secs(3600));
-    assert_eq!(start(), 0, "the clock is not believed");
-    life.sim.jump_wall_clock(-10 * 3_600_000);
-    life.sim.run_for(Duration::from_secs(60));
-    assert!(start() > 0, "two hours have passed by a clock that is right again");
-    // The newest sidecar's segment stays: its base is what recovery begins with.
-    let queue = life.store.find_queue("orders", 0).expect("it is known");
-    assert!(life.store.bounds(queue).0 < life.store.bounds(queue).1);
 }
 
 #[test]
@@ -621,7 +359,7 @@ fn store_times_never_go_back() {
 #[test]
 fn bounds_refuse_and_say_the_number() {
     let life =
-        open_with(Disk::new(), StoreOptions { appended_bytes_max: 20_000, ..options() }).expect("it opens");
+        Life::open(Disk::new(), StoreOptions { appended_bytes_max: 20_000, ..options() }).expect("it opens");
     assert!(matches!(life.append(&[&[0; 40_000]]), Err(AppendError::TooLarge { max: 28_672, .. })));
     assert!(matches!(life.put(&[0; 1025], b""), Err(AppendError::TooLarge { bytes: 1025, max: 1024 })));
     assert!(matches!(
@@ -658,7 +396,7 @@ fn a_folder_that_is_in_use_or_foreign_is_refused() {
 
 #[test]
 fn a_record_that_rotted_is_not_served() {
-    let life = open_with(Disk::new(), StoreOptions { tail_cache_bytes: 0, ..options() }).expect("it opens");
+    let life = Life::open(Disk::new(), StoreOptions { tail_cache_bytes: 0, ..options() }).expect("it opens");
     life.append_durably(b"one");
     let at = last_batches(&life.sim.disk());
     life.append_durably(b"two");
@@ -672,7 +410,7 @@ fn a_record_that_rotted_is_not_served() {
 /// The store of a consumer that is behind serves a pull as large as that of one that keeps up.
 #[test]
 fn a_read_gets_the_same_from_disk_as_from_memory() {
-    let life = open_with(Disk::new(), StoreOptions { cold_bytes_max: 8192, ..options() }).expect("it opens");
+    let life = Life::open(Disk::new(), StoreOptions { cold_bytes_max: 8192, ..options() }).expect("it opens");
     for n in 0..60 {
         life.append_durably(&vec![n; 10 + 97 * usize::from(n)]);
     }
@@ -688,7 +426,7 @@ fn a_read_gets_the_same_from_disk_as_from_memory() {
     let requests = || (0..60).step_by(7).flat_map(|from| budgets.map(|budget| (QueueOffset(from), budget)));
     let hot: Vec<_> = requests().map(|(from, budget)| read(&life, from, budget, false)).collect();
     let options = StoreOptions { cold_bytes_max: 8192, ..options() };
-    let life = open_with(life.close(), options).expect("it opens");
+    let life = Life::open(life.close(), options).expect("it opens");
     for ((from, budget), hot) in requests().zip(hot) {
         assert_eq!(read(&life, from, budget, true), hot, "from {from:?}, {budget:?}");
     }
@@ -696,7 +434,7 @@ fn a_read_gets_the_same_from_disk_as_from_memory() {
 
 #[test]
 fn a_read_that_cannot_be_done_is_told_with_its_place_and_done_when_it_can() {
-    let life = open_with(Disk::new(), options()).expect("it opens");
+    let life = Life::open(Disk::new(), options()).expect("it opens");
     for n in 0..10 {
         life.append_durably(&[n; 1000]);
     }
@@ -711,14 +449,14 @@ fn a_read_that_cannot_be_done_is_told_with_its_place_and_done_when_it_can() {
 #[test]
 fn answering_before_the_flush_flushes_soon_after() {
     let options = StoreOptions { answer_before_flush: true, ..options() };
-    let life = open_with(Disk::new(), options.clone()).expect("it opens");
+    let life = Life::open(Disk::new(), options.clone()).expect("it opens");
     life.append_durably(b"one");
-    assert_eq!(open_with(life.power_cut(), options.clone()).expect("it opens").report.records, 0);
+    assert_eq!(Life::open(life.power_cut(), options.clone()).expect("it opens").report.records, 0);
     life.sim.run_for(Duration::from_secs(2));
-    assert_eq!(open_with(life.power_cut(), options.clone()).expect("it opens").report.records, 1);
+    assert_eq!(Life::open(life.power_cut(), options.clone()).expect("it opens").report.records, 1);
     life.append_durably(b"two");
     assert_eq!(
-        open_with(life.close(), options).expect("it opens").bodies().map(|bodies| bodies.len()),
+        Life::open(life.close(), options).expect("it opens").bodies().map(|bodies| bodies.len()),
         Ok(2)
     );
 }

@@ -1,15 +1,13 @@
 //! What must hold for any bytes at all that are read as log or sidecar. Two drivers: seeded mutations in the ordinary tests
 //! (`any_bytes.rs`), and libFuzzer (`tools/fuzz`). A check fails by panicking.
 
-// Not all of it is asked for here.
-#[allow(dead_code)]
 #[path = "../life/mod.rs"]
 mod life;
 
 use std::io::Cursor;
 use std::time::Duration;
 
-use life::{Life, options, sidecars};
+use life::{Life, SEGMENT, cold_options, sidecars};
 use ringmq_engine::Batch;
 use ringmq_engine::env::sim::Disk;
 use ringmq_engine::log::dump;
@@ -95,7 +93,7 @@ fn with_right_pages(input: &[u8]) -> Vec<u8> {
 
 /// The pages and footer of a real sidecar, without what is between them.
 pub fn sidecar_seeds() -> Vec<Vec<u8>> {
-    let life = Life::open(Disk::new(), options(32 * 1024, None)).expect("it opens");
+    let life = Life::open(Disk::new(), cold_options(SEGMENT, None)).expect("it opens");
     for number in 0..60_u64 {
         let mut batch = Batch::default();
         life.add_record(&mut batch, number as i32 % 6, &[7; 900]);
