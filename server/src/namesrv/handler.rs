@@ -25,9 +25,10 @@ use super::dispatch::{NameServer, Refusal, Request};
 use super::kv::ORDER_TOPICS;
 use super::limits::{BROKER_TIMEOUT_MAX, SCAN_EVERY};
 use super::liveness::Member;
+use super::places::QueueSpec;
 use super::register_body;
 use super::replies::Answer;
-use super::route_table::{BrokerGroup, QueueSpec, Registration, Zone};
+use super::route_table::{BrokerGroup, Registration, Zone};
 
 /// Bit of a topic's system flag: it is a unit topic. (`TopicSysFlag.java`)
 const FLAG_UNIT: i32 = 1;

@@ -5,7 +5,7 @@
 //! again before clients, who keep the routes that they have, notice.
 //!
 //! [`dispatch`] is everything we answer, on one screen; `handler` answers; [`route_table`] holds what brokers
-//! said; [`liveness`] forgets brokers that fell silent; [`kv`] is RocketMQ's small shared table; [`replies`] is
+//! said, [`places`] which topics are on which of them; [`liveness`] forgets brokers that fell silent; [`kv`] is RocketMQ's small shared table; [`replies`] is
 //! what leaves.
 //!
 //! Source: `namesrv/.../processor/ClientRequestProcessor.java`, `DefaultRequestProcessor.java`.
@@ -15,6 +15,7 @@ mod handler;
 pub mod kv;
 pub mod limits;
 pub mod liveness;
+pub mod places;
 mod register_body;
 pub mod replies;
 pub mod route_table;
