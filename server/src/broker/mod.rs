@@ -38,6 +38,7 @@ mod parked_pull;
 pub mod registration;
 mod reply;
 mod session;
+mod table;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::broker::group::{self, Group, offsets};
 use crate::broker::limits::{DEFINITIONS_PER_LIST_MAX, QUEUES_PER_TOPIC_MAX};
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
+use crate::broker::table;
 use crate::broker::{Broker, Call, Scratch};
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
@@ -113,9 +114,7 @@ pub fn all<E: Env>(
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
     let request = GroupTableRequest::decode(&call.head.fields)?;
-    let skip = usize::try_from(request.sequence.unwrap_or(0)).unwrap_or(0);
-    let take = request.groups_max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(0));
-    let page = broker.groups.iter().skip(skip).take(take);
+    let page = table::page(broker.groups.iter(), request.sequence, request.groups_max);
     let table = GroupTable {
         data_version: data_version(broker),
         groups: page.map(|(name, group)| (name.to_owned(), definition(&group.config))).collect(),
@@ -338,11 +337,7 @@ fn online<'a, E: Env>(broker: &'a Broker<E>, group: &str) -> Option<&'a Group> {
 }
 
 fn data_version<E: Env>(broker: &Broker<E>) -> DataVersion {
-    DataVersion {
-        counter: broker.groups.version().cast_signed(),
-        state_version: 0,
-        timestamp: broker.opened_wall_ms,
-    }
+    table::data_version(broker.groups.version(), broker.opened_wall_ms)
 }
 
 fn connection<E: Env>(broker: &Broker<E>, member: &Member) -> Connection {

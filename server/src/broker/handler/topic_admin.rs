@@ -15,8 +15,8 @@ use ringmq_wire::name;
 use ringmq_wire::request::admin::{GroupList, TopicList};
 use ringmq_wire::request::queue::{QueueMap, QueueName};
 use ringmq_wire::request::topic::{
-    AttributeChange, CreateTopic, DataVersion, QueueStats, TopicDefinition, TopicDefinitions, TopicRequest,
-    TopicStats, TopicTable, TopicTableReply, TopicTableRequest, attribute_changes,
+    AttributeChange, CreateTopic, QueueStats, TopicDefinition, TopicDefinitions, TopicRequest, TopicStats,
+    TopicTable, TopicTableReply, TopicTableRequest, attribute_changes,
 };
 
 use crate::broker::facts::group_offset;
@@ -25,7 +25,7 @@ use crate::broker::group::offsets;
 use crate::broker::limits::{DEFINITIONS_PER_LIST_MAX, QUEUES_PER_TOPIC_MAX};
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
-use crate::broker::{Broker, Call, Scratch, topic};
+use crate::broker::{Broker, Call, Scratch, table, topic};
 
 /// The one attribute of topics that is kept. (`TopicAttributes.TOPIC_MESSAGE_TYPE_ATTRIBUTE`)
 const MESSAGE_TYPE: &str = "message.type";
@@ -140,15 +140,9 @@ pub fn all<E: Env>(
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
     let request = TopicTableRequest::decode(&call.head.fields)?;
-    let skip = usize::try_from(request.sequence.unwrap_or(0)).unwrap_or(0);
-    let take = request.topics_max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(0));
-    let page = broker.topics.configs().skip(skip).take(take);
+    let page = table::page(broker.topics.configs(), request.sequence, request.topics_max);
     let table = TopicTable {
-        data_version: DataVersion {
-            counter: broker.topics.version().cast_signed(),
-            state_version: 0,
-            timestamp: broker.opened_wall_ms,
-        },
+        data_version: table::data_version(broker.topics.version(), broker.opened_wall_ms),
         topics: page.map(|config| (String::from(&*config.name), definition(config))).collect(),
         ..TopicTable::default()
     };
