@@ -40,12 +40,14 @@ pub enum StartError {
         needed: u64,
     },
     /// Somebody else listens there.
-    #[error("{what} cannot listen on {address}: the port is in use")]
+    #[error("{what} cannot listen on {address}: the port is in use{}", by(*.owner))]
     PortInUse {
         /// Who wanted it.
         what: Listener,
         /// Where.
         address: SocketAddr,
+        /// The process that has it, if that can be told.
+        owner: Option<u32>,
     },
     /// Listening failed for another reason.
     #[error("{what} cannot listen on {address}: {error}")]
@@ -107,6 +109,10 @@ pub enum StartError {
         /// Why.
         error: String,
     },
+}
+
+fn by(owner: Option<u32>) -> String {
+    owner.map_or(String::new(), |process| format!(" by process {process}"))
 }
 
 /// Who listens on a port.
@@ -176,7 +182,7 @@ impl StartError {
                  systemd unit, or `--ulimit memlock=-1` for a container."
                     .to_owned()
             }
-            StartError::PortInUse { what: Listener::Namesrv, address } => format!(
+            StartError::PortInUse { what: Listener::Namesrv, address, .. } => format!(
                 "Stop the other process (`ss -ltnp 'sport = :{}'` names it), or choose another `--namesrv-port`.",
                 address.port()
             ),
@@ -260,12 +266,13 @@ mod tests {
     #[test]
     fn a_used_port_is_named_with_the_flag_that_changes_it() {
         let address: SocketAddr = "127.0.0.1:10911".parse().unwrap();
-        let shard = StartError::PortInUse { what: Listener::Shard(0), address };
-        assert_eq!(shard.to_string(), "shard 0 cannot listen on 127.0.0.1:10911: the port is in use");
-        assert!(shard.remedy().contains("`--port`"));
-        assert!(
-            StartError::PortInUse { what: Listener::Namesrv, address }.remedy().contains("`--namesrv-port`")
-        );
+        let shard = |owner| StartError::PortInUse { what: Listener::Shard(0), address, owner };
+        let said = "shard 0 cannot listen on 127.0.0.1:10911: the port is in use";
+        assert_eq!(shard(None).to_string(), said);
+        assert_eq!(shard(Some(4711)).to_string(), format!("{said} by process 4711"));
+        assert!(shard(None).remedy().contains("`--port`"));
+        let namesrv = StartError::PortInUse { what: Listener::Namesrv, address, owner: None };
+        assert!(namesrv.remedy().contains("`--namesrv-port`"));
     }
 
     #[test]

@@ -14,8 +14,10 @@ fn a_port_in_use_is_named() {
     let folder = Folder::new("port");
     let settings = NodeSettings::new(&folder.path, 1);
     for port in [settings.port, settings.port - 2, settings.name_server_port] {
+        // It never answers, and is this process.
         let _other = TcpListener::bind(("127.0.0.1", port)).expect("the port was free");
-        fails_saying(&settings, &[&format!("127.0.0.1:{port}"), "the port is in use"]);
+        let owner = format!("the port is in use by process {}", std::process::id());
+        fails_saying(&settings, &[&format!("127.0.0.1:{port}"), &owner]);
     }
 }
 

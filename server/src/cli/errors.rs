@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_failed_start_is_one_message_with_the_remedy() {
-        let error =
-            StartError::PortInUse { what: Listener::Shard(0), address: "127.0.0.1:10911".parse().unwrap() };
+        let address = "127.0.0.1:10911".parse().unwrap();
+        let error = StartError::PortInUse { what: Listener::Shard(0), address, owner: None };
         assert_eq!(
             render(&error, Paint::PLAIN),
             "error: shard 0 cannot listen on 127.0.0.1:10911: the port is in use\n  \

@@ -13,6 +13,7 @@ pub mod held_answers;
 mod memory;
 pub mod namesrv_loop;
 pub mod options;
+mod port_owner;
 pub mod record_slice;
 pub mod runtime;
 pub mod shard_loop;

@@ -2,7 +2,7 @@
 //! waits for signals.
 //!
 //! ```text
-//! main   block signals ─▶ start threads ─▶ every port accepts ─▶ banner, ready ─▶ sigwait ─▶ stop ─▶ join
+//! main   block signals ─▶ name server accepts ─▶ shards accept ─▶ banner, ready ─▶ sigwait ─▶ stop ─▶ join
 //! shard  executor ─▶ ring ─▶ open the store ─▶ broker ─▶ listen ─▶ report ─▶ shard loop ─▶ report
 //! ```
 //!
@@ -34,10 +34,10 @@ use tracing::info;
 
 use super::memory::keep_freed_memory;
 use super::namesrv_loop::NameServerLoop;
-use super::options;
 use super::shard_loop::{Ended, Shard};
 use super::signals::StopSignals;
 use super::stop::Stop;
+use super::{options, port_owner};
 use crate::broker::Broker;
 use crate::broker::outcome::Now;
 use crate::broker::registration::Registration;
@@ -52,7 +52,7 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 const SPIN_BEFORE_PARK: Duration = SPIN_STEP.saturating_mul(2);
 /// Locked memory that one executor and its rings take, for the error that says it is too little.
 const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
-/// Tries to listen on a port that is in use, and the time between two.
+/// Tries to listen on a port that no process is seen to use, and the time between two.
 const LISTEN_ATTEMPTS: u32 = 20;
 const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
@@ -96,8 +96,7 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> R
     let stop = Stop::default();
     let (reports, inbox) = channel();
     let mut threads = Vec::new();
-    let outcome = start_threads(&settings, &watchdog, &stop, &reports, &mut threads)
-        .and_then(|()| await_started(&inbox, threads.len()));
+    let outcome = start_all(&settings, &watchdog, &stop, (&reports, &inbox), &mut threads);
     drop(reports);
     let outcome = outcome.map(|mut started| {
         started.sort_by_key(|one| match one {
@@ -130,20 +129,35 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> R
 
 type Thread = ExecutorJoinHandle<()>;
 
-fn start_threads(
+/// The name server first: a shard would register with whoever else has its port, and wait for answers when it stops.
+fn start_all(
     settings: &Settings,
     watchdog: &Arc<Watchdog>,
     stop: &Stop,
-    reports: &Sender<Report>,
+    (reports, inbox): (&Sender<Report>, &Receiver<Report>),
     threads: &mut Vec<Thread>,
-) -> Result<(), StartError> {
+) -> Result<Vec<Started>, StartError> {
+    let mut started = Vec::new();
     if settings.server.roles.namesrv {
         let (settings, stop, reports) = (settings.clone(), stop.clone(), reports.clone());
         let watchdog = watchdog.clone();
         threads.push(start_executor("namesrv", Placement::Unbound, reports, move |reports| {
             run_namesrv(settings, watchdog, stop, reports)
         })?);
+        await_started(inbox, threads.len(), &mut started)?;
     }
+    start_shards(settings, watchdog, stop, reports, threads)?;
+    await_started(inbox, threads.len(), &mut started)?;
+    Ok(started)
+}
+
+fn start_shards(
+    settings: &Settings,
+    watchdog: &Arc<Watchdog>,
+    stop: &Stop,
+    reports: &Sender<Report>,
+    threads: &mut Vec<Thread>,
+) -> Result<(), StartError> {
     if settings.server.roles.broker {
         let name_servers = resolve(&settings.name_servers())?;
         let advertised = advertised_address(settings)?;
@@ -213,8 +227,12 @@ impl Drop for Unmade {
     }
 }
 
-fn await_started(inbox: &Receiver<Report>, threads: usize) -> Result<Vec<Started>, StartError> {
-    let mut started = Vec::with_capacity(threads);
+/// Waits until so many threads have said that they serve.
+fn await_started(
+    inbox: &Receiver<Report>,
+    threads: usize,
+    started: &mut Vec<Started>,
+) -> Result<(), StartError> {
     while started.len() < threads {
         match inbox.recv() {
             Ok(Report::Started(one)) => started.push(one),
@@ -227,7 +245,7 @@ fn await_started(inbox: &Receiver<Report>, threads: usize) -> Result<Vec<Started
             }
         }
     }
-    Ok(started)
+    Ok(())
 }
 
 async fn run_namesrv(
@@ -314,7 +332,7 @@ fn ring<S: StableBytes>(settings: &Settings) -> Result<Ring<S>, StartError> {
 }
 
 /// Listens. A process that was killed a moment ago may still hold the port, because the kernel takes its
-/// rings apart after its end.
+/// rings apart after its end: that is waited for. One that runs is not.
 async fn listen<S: StableBytes>(
     env: &GlommioEnv,
     network: &mut Ring<S>,
@@ -324,12 +342,17 @@ async fn listen<S: StableBytes>(
     for attempt in 1.. {
         match network.listen(address) {
             Ok(address) => return Ok(address),
-            Err(ListenError::InUse(_)) if attempt < LISTEN_ATTEMPTS => env.sleep(LISTEN_RETRY_DELAY).await,
-            Err(ListenError::InUse(_)) => break,
+            Err(ListenError::InUse(_)) => {
+                let owner = port_owner::find(address);
+                if owner.is_some() || attempt == LISTEN_ATTEMPTS {
+                    return Err(StartError::PortInUse { what, address, owner });
+                }
+                env.sleep(LISTEN_RETRY_DELAY).await;
+            }
             Err(other) => return Err(StartError::Listen { what, address, error: other.to_string() }),
         }
     }
-    Err(StartError::PortInUse { what, address })
+    unreachable!("the last attempt returns")
 }
 
 /// Lets the ring's readiness, and the request to stop, wake the loop.
