@@ -71,7 +71,9 @@ pub struct Tally {
 /// What sender and reader share.
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    /// The sender ends first, so that the reader can be seen to get everything.
+    stop_sending: AtomicBool,
+    stop_reading: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
     read: AtomicU64,
@@ -85,7 +87,8 @@ struct Shared {
 impl Shared {
     fn fail(&self, what: String) {
         self.failed.lock().expect("no thread panicked").get_or_insert(what);
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop_sending.store(true, Ordering::Relaxed);
+        self.stop_reading.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the condition holds; how long that took.
@@ -120,7 +123,7 @@ pub fn run(cycles: u64, mut progress: impl FnMut(&Tally)) -> Result<Tally, Strin
     create_group(&mut remoting)?;
 
     let shared = Arc::new(Shared::default());
-    let workers = [send_until as fn(&str, &Shared) -> Result<(), String>, read_until].map(|work| {
+    let [sender, reader] = [send_until as fn(&str, &Shared) -> Result<(), String>, read_until].map(|work| {
         let (shared, address) = (shared.clone(), address.clone());
         thread::spawn(move || {
             if let Err(what) = work(&address, &shared) {
@@ -129,24 +132,26 @@ pub fn run(cycles: u64, mut progress: impl FnMut(&Tally)) -> Result<Tally, Strin
         })
     });
     let mut tally = Tally::default();
-    let filled = (0..cycles).try_for_each(|cycle| {
+    let filled: Result<(), String> = (0..cycles).try_for_each(|cycle| {
         fill_and_free(mounted.folder(), cycle, &mut remoting, &shared, &mut tally)?;
         tally.cycles += 1;
         progress(&tally);
         Ok(())
     });
-    let caught_up = filled.and_then(|()| {
-        shared.wait("the reader at the end", PATIENCE, || {
+    // All answers are in before the reader is waited for: what is owed then only gets less.
+    shared.stop_sending.store(true, Ordering::Relaxed);
+    sender.join().map_err(|_| "the sender panicked")?;
+    if filled.is_ok() {
+        // What is owed still when time is up is lost, and counted below.
+        let _ = shared.wait("the reader at the end", PATIENCE, || {
             shared.owed.lock().expect("no thread panicked").is_empty()
-        })
-    });
-    shared.stop.store(true, Ordering::Relaxed);
-    for worker in workers {
-        worker.join().map_err(|_| "a worker panicked")?;
+        });
     }
+    shared.stop_reading.store(true, Ordering::Relaxed);
+    reader.join().map_err(|_| "the reader panicked")?;
     let failed = shared.failed.lock().expect("no thread panicked").take();
     failed.map_or(Ok(()), Err)?;
-    caught_up?;
+    filled?;
     tally.lost = shared.owed.lock().expect("no thread panicked").len() as u64;
     tally.answered = shared.answered.load(Ordering::Relaxed);
     tally.refused = shared.refused.load(Ordering::Relaxed);
@@ -258,7 +263,7 @@ fn bound(remoting: &mut Remoting, code: i32, queue: usize) -> Result<i64, String
 fn send_until(address: &str, shared: &Shared) -> Result<(), String> {
     let mut remoting = connect(address)?;
     let mut number: u64 = 0;
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.stop_sending.load(Ordering::Relaxed) {
         let mut open = HashMap::new();
         for _ in 0..BURST {
             number += 1;
@@ -295,7 +300,7 @@ fn send_until(address: &str, shared: &Shared) -> Result<(), String> {
 /// Reads every queue from its beginning on; what was not answered may be there too.
 fn read_until(address: &str, shared: &Shared) -> Result<(), String> {
     let mut remoting = connect(address)?;
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.stop_reading.load(Ordering::Relaxed) {
         for queue in 0..QUEUES {
             let from = shared.next.lock().expect("no thread panicked")[queue];
             let records =
@@ -324,7 +329,7 @@ fn take_owed(shared: &Shared, queue: usize, offset: i64, number: Option<u64>) ->
         match owed {
             Some(owed) if Some(owed) == number => return Ok(()),
             Some(owed) => return Err(format!("{queue}/{offset} was message {owed} and is {number:?}")),
-            None if began.elapsed() > PATIENCE || shared.stop.load(Ordering::Relaxed) => {
+            None if began.elapsed() > PATIENCE || shared.stop_reading.load(Ordering::Relaxed) => {
                 return Err(format!("{queue}/{offset} is there and was not answered"));
             }
             None => thread::park_timeout(Duration::from_millis(1)),
