@@ -219,7 +219,13 @@ impl<E: Env> Start<'_, E> {
             if !newer && !behind {
                 break;
             }
-            match self.make(&mut set, base, newest_base).await {
+            let making = async {
+                if !newer {
+                    self.make_durable(base).await?;
+                }
+                self.make(&mut set, base, newest_base).await
+            };
+            match making.await {
                 Ok(sidecar) => set.push(sidecar),
                 // The log ends here, whatever the files after it are.
                 Err(SealError::Replay(OpenError::Corrupt { .. })) if !newer => break,
@@ -308,6 +314,18 @@ impl<E: Env> Start<'_, E> {
             check_needed(sidecar).await?;
         }
         Ok(())
+    }
+
+    /// Makes certain that the segment at `base` is durable as far as its frames go: whoever finds its sidecar believes so.
+    async fn make_durable(&self, base: u64) -> Result<(), OpenError> {
+        let Start { env, folder, identity, .. } = *self;
+        let mut chain = Chain::new(identity.store_id, identity.segment_bytes);
+        if base > 0 {
+            chain = chain_before(env, folder, &chain, base).await?;
+        }
+        let end = Some(base + identity.segment_bytes);
+        let recovered = replay(env, folder, self.segments, chain, end, |_| Ok(())).await?;
+        rewrite(env, folder, &recovered.end).await
     }
 
     /// Makes a sidecar from its segment and those before it; damaged ones among these first.

@@ -333,3 +333,10 @@ fn a_store_is_what_its_durable_batches_made_it() {
 fn so_it_is_whatever_fails() {
     run_seeds(true, 120);
 }
+
+/// Writes of three segments were in flight when one came back short. The start after it made a sidecar of a segment
+/// whose end no frame called durable, and so left that end where a failed write had left it.
+#[test]
+fn a_start_makes_durable_what_it_makes_sidecars_of() {
+    run(64, true);
+}
