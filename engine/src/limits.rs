@@ -42,6 +42,8 @@ pub const READ_WINDOW_BYTES_MAX: u64 = 8 << 20;
 pub const WRITERS_QUIET_AFTER: Duration = Duration::from_millis(20);
 /// Longest pause between two cold reads while producers write, however slow the disk is.
 pub const READ_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Of a sidecar that readers are about to go through, so much is asked of the disk ahead of them.
+pub const SIDECAR_ANNOUNCED_BYTES_MAX: u64 = 32 << 20;
 /// Segment files held open. Beyond: the oldest that nobody uses is closed.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 256;
 

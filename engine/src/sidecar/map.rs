@@ -11,6 +11,7 @@ use super::{
     QUEUES, SECTIONS, STRIDE, STRIDES, Seal, TIMES, u32_at, u64_at,
 };
 use crate::env::Mapped;
+use crate::limits::SIDECAR_ANNOUNCED_BYTES_MAX;
 use crate::state::Entry;
 
 /// Length of one entry.
@@ -326,6 +327,13 @@ impl Sidecar {
                 && row.first.checked_add(u64::from(row.count)).is_some()
         });
         decoded.ok_or_else(|| self.at_fault(self.footer.sections[QUEUES].at))
+    }
+
+    /// Readers are about to go through its queues: what they need of it is asked of the disk.
+    pub(crate) fn will_be_read(&self) {
+        let [queues, entries] = [QUEUES, ENTRIES].map(|number| self.footer.sections[number]);
+        let bytes = (entries.at + entries.bytes).saturating_sub(queues.at);
+        self.pages.will_need(queues.at, bytes.min(SIDECAR_ANNOUNCED_BYTES_MAX));
     }
 
     /// At most `max` entries of a queue, from its `index`th in this segment on, as bytes of [`ENTRY_BYTES`] each.

@@ -4,6 +4,7 @@
 //!  1. They are of segments without a gap, the oldest first.
 //!  2. The newest one's base is among them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::map::QueueEnd;
@@ -15,9 +16,15 @@ use super::{Damaged, Merge, NO_SEGMENT, QueueRow, Sidecar, Source};
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SidecarSet {
     all: Vec<Rc<Sidecar>>,
+    /// Those announced last.
+    announced: Cell<[u64; 8]>,
 }
 
 impl SidecarSet {
+    fn of(all: Vec<Rc<Sidecar>>) -> SidecarSet {
+        SidecarSet { all, ..SidecarSet::default() }
+    }
+
     /// Adds the sidecar of the next segment.
     pub fn push(&mut self, sidecar: Rc<Sidecar>) {
         assert!(self.all.last().is_none_or(|last| last.end() == sidecar.base()), "sidecars have no gap");
@@ -71,7 +78,7 @@ impl SidecarSet {
 
     /// Those before the segment that begins at `base`.
     pub fn before(&self, base: u64) -> SidecarSet {
-        SidecarSet { all: self.all.iter().take_while(|sidecar| sidecar.base() < base).cloned().collect() }
+        SidecarSet::of(self.all.iter().take_while(|sidecar| sidecar.base() < base).cloned().collect())
     }
 
     fn index(&self, base: u64) -> Option<usize> {
@@ -89,7 +96,7 @@ impl SidecarSet {
 
     /// A set of these only.
     pub fn only_since_base(&self) -> SidecarSet {
-        SidecarSet { all: self.since_base().to_vec() }
+        SidecarSet::of(self.since_base().to_vec())
     }
 
     /// A fact's value.
@@ -188,6 +195,20 @@ impl SidecarSet {
             at = row.previous;
         }
         Ok(None)
+    }
+
+    /// A reader went on to that segment: it will be read, and the next one after it. Otherwise a reader that is behind
+    /// waits for the disk once for every few pages of every sidecar, and all of the shard with it.
+    pub fn reader_went_on(&self, base: u64) {
+        for sidecar in [Some(base), self.at(base).map(|sidecar| sidecar.end())].into_iter().flatten() {
+            let mut announced = self.announced.get();
+            if let Some(sidecar) = self.at(sidecar).filter(|sidecar| !announced.contains(&sidecar.base())) {
+                sidecar.will_be_read();
+                announced.rotate_right(1);
+                announced[0] = sidecar.base();
+                self.announced.set(announced);
+            }
+        }
     }
 
     /// Offset of a queue's first record at or after `physical`, if one lies in these; `last` as for [`SidecarSet::find`].

@@ -1,11 +1,13 @@
 //! Sidecars against a plain model: what a state over sidecars says is what was applied.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::prelude::*;
 
 use super::{Builder, Identity, Input, PAGE_BYTES, Seal, Sidecar, SidecarSet};
+use crate::env::Map;
 use crate::limits::SIDECAR_STEP_ROWS;
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::state::{Entry, QueueRef, State};
@@ -384,4 +386,54 @@ fn every_flipped_bit_is_found() {
     for len in [0, 1, 511, 512, 4095, 4096, bytes.len() - 4096, bytes.len() - 512, bytes.len() - 1] {
         assert!(Sidecar::decode(Box::new(bytes[..len].to_vec())).is_err(), "{len} bytes");
     }
+}
+
+/// A sidecar's bytes that tell what was announced of them.
+struct Announced(Vec<u8>, Rc<Cell<usize>>);
+
+impl AsRef<[u8]> for Announced {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Map for Announced {
+    fn will_need(&self, _at: usize, len: usize) {
+        self.1.set(self.1.get() + len);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_on_has_the_next_sidecar_announced_once() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let announced: Vec<Rc<Cell<usize>>> = (0..5).map(|_| Rc::default()).collect();
+    for count in &announced {
+        for _ in 0..100 {
+            plain.apply(&Op::Record { queue: 0, gap: 1, ms: 1 }, &mut [&mut state]);
+        }
+        plain.apply(&Op::Roll, &mut [&mut state]);
+        let bytes = build(&state);
+        let sidecar = Sidecar::decode(Box::new(Announced(bytes, count.clone()))).expect("it is whole");
+        state.add_sidecar(Rc::new(sidecar));
+        while state.drop_some(SIDECAR_STEP_ROWS) {}
+    }
+    let (topic, queue_id) = name(0);
+    let queue = state.queues.at(state.queues.find(&topic, queue_id).expect("it has records"));
+    // Which sidecars more than the pages that are read were announced of, after reading at that offset.
+    let read = |offset| {
+        announced.iter().for_each(|count| count.set(0));
+        assert!(state.run(queue, QueueOffset(offset)).len() > 0, "{offset}");
+        let entries_bytes = 100 * super::ENTRY_BYTES;
+        let whole = |count: &Rc<Cell<usize>>| (entries_bytes..PAGE_BYTES).contains(&count.get());
+        announced.iter().map(whole).collect::<Vec<_>>()
+    };
+    let no = [false; 5];
+    assert_eq!(read(0), no, "it has only begun");
+    assert_eq!(read(99), no, "the same segment");
+    assert_eq!(read(100), [false, true, true, false, false], "this one and the next");
+    assert_eq!(read(150), no, "it is there already");
+    assert_eq!(read(200), [false, false, false, true, false], "the one after");
+    assert_eq!(read(0), no, "who jumps back goes on nowhere");
+    assert_eq!(read(450), no, "nor does who jumps ahead");
 }

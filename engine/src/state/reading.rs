@@ -58,7 +58,10 @@ impl State {
         let key = queue_key(topic, queue_id);
         let found = self.sidecars.find(&key, offset, queue.reader_at.get(), queue.last_sealed)?;
         let Some((sidecar, row)) = found else { return Ok(Run::Held(&[])) };
-        queue.reader_at.set(sidecar.base());
+        let before = queue.reader_at.replace(sidecar.base());
+        if before == row.previous && before < sidecar.base() {
+            self.sidecars.reader_went_on(sidecar.base());
+        }
         let index = u32::try_from(offset - row.first).expect("it is below the row's count");
         Ok(Run::Sealed(sidecar, sidecar.entries(&row, index, RUN_MAX)?))
     }
