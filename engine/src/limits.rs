@@ -29,6 +29,9 @@ pub const FACTS_MAX: usize = 1 << 24;
 pub const READ_BYTES_MAX: usize = 1 << 20;
 /// One cold read for consumers; what is longer is read in several, all at once.
 pub const COLD_READ_BYTES_MAX: usize = 512 * 1024;
+/// Cold reads with the disk at a time. With that many of [`COLD_READ_BYTES_MAX`] a disk is as fast as with more, and answers
+/// sooner.
+pub const COLD_READS_AT_ONCE: usize = 4;
 /// After the end of the log, a start looks for whole frames this far: twice the longest frame.
 pub const SEARCH_BYTES: u64 = 2 * BATCH_BYTES_MAX as u64;
 /// And so far at each of a few places beyond.

@@ -20,6 +20,7 @@
 use std::rc::Rc;
 
 use super::extents::{Loan, Turn};
+use super::read_gate::Purpose;
 use super::{Log, appender};
 use crate::env::{BLOCK_BYTES, Buffer, Env, File, TaskClass};
 use crate::limits::READ_GAP_BYTES_MAX;
@@ -158,7 +159,7 @@ fn take_shared<E: Env>(log: &Rc<Log<E>>, runs: &[Span], may_take_room: bool) -> 
             (gaps, loans) = cover(log, runs);
         }
         for (from, to) in log.reads(&gaps) {
-            loans.push(start(log, log.extents.add(from, to)));
+            loans.push(start(log, Purpose::Wanted, log.extents.add(from, to)));
         }
     }
     if let [(from, to)] = runs {
@@ -182,7 +183,8 @@ fn take_apart<E: Env>(log: &Rc<Log<E>>, runs: &[Span], may_take_room: bool) -> O
     if !(may_take_room && log.extents.make_room(sum(runs))) {
         return None;
     }
-    Some(log.reads(runs).map(|(from, to)| start(log, log.extents.apart(from, to))).collect())
+    let apart = |(from, to)| start(log, Purpose::Wanted, log.extents.apart(from, to));
+    Some(log.reads(runs).map(apart).collect())
 }
 
 fn sum(ranges: &[Span]) -> usize {
@@ -202,15 +204,15 @@ fn read_ahead<E: Env>(log: &Rc<Log<E>>, from: u64, to: u64) {
         if !log.extents.make_room(sum(&[(from, to)])) {
             return;
         }
-        start(log, log.extents.add(from, to));
+        start(log, Purpose::Ahead, log.extents.add(from, to));
     }
 }
 
 /// Starts the task that reads an extent.
-fn start<E: Env>(log: &Rc<Log<E>>, loan: Loan<E::Buffer>) -> Loan<E::Buffer> {
+fn start<E: Env>(log: &Rc<Log<E>>, purpose: Purpose, loan: Loan<E::Buffer>) -> Loan<E::Buffer> {
     let (reading, on) = (loan.clone(), log.clone());
     appender::spawn(log, TaskClass::Read, async move {
-        let passed = on.read_gate.pass(|| on.env.monotonic()).await;
+        let passed = on.read_gate.pass(purpose, || on.env.monotonic()).await;
         let began = on.env.monotonic();
         let read = read(&on, reading.from, reading.to).await;
         if read.is_err() {
@@ -223,6 +225,8 @@ fn start<E: Env>(log: &Rc<Log<E>>, loan: Loan<E::Buffer>) -> Loan<E::Buffer> {
         if !pause.is_zero() {
             on.env.sleep(pause).await;
         }
+        on.read_gate.leave(passed, on.env.monotonic());
+        on.segments.close_left().await;
     });
     loan
 }

@@ -38,6 +38,8 @@ pub(crate) struct SegmentSet<E: Env> {
     /// Files are opened so that every write is durable when it returns.
     sync_writes: bool,
     files: RefCell<BTreeMap<u64, Rc<E::File>>>,
+    /// Opened twice at a time, or one too many: to be closed by somebody who has nothing better to do.
+    left: RefCell<Vec<E::File>>,
     ready: Cell<u64>,
     /// Nothing is written before this any more.
     written: Cell<u64>,
@@ -65,6 +67,7 @@ impl<E: Env> SegmentSet<E> {
             segment_bytes,
             sync_writes,
             files: RefCell::default(),
+            left: RefCell::default(),
             ready: Cell::new(active),
             written: Cell::new(active),
             disk_full: Cell::new(false),
@@ -243,7 +246,8 @@ impl<E: Env> SegmentSet<E> {
         self.folder.join(segment::spare_name(base))
     }
 
-    /// The file to read a physical offset from, opened if it is not.
+    /// The file to read a physical offset from, opened if it is not. The caller reads, and then calls
+    /// [`SegmentSet::close_left`]: a close ends when the kernel's workers come to it, which a busy core delays.
     pub async fn reader(&self, physical: u64) -> io::Result<Rc<E::File>> {
         let base = self.base(physical);
         if let Some(file) = self.writer(base) {
@@ -252,12 +256,19 @@ impl<E: Env> SegmentSet<E> {
         let how = OpenHow { create_new: false, write: false, sync_writes: false };
         let file = self.env.open(&self.path(base), how).await?;
         let (file, left) = self.hold(base, file);
-        close_all::<E>(left).await;
+        self.left.borrow_mut().extend(left);
         Ok(file)
+    }
+
+    /// Closes what reading has left open.
+    pub async fn close_left(&self) {
+        let left = self.left.take();
+        close_all::<E>(left).await;
     }
 
     /// Closes all files that nobody uses.
     pub async fn close(&self) {
+        self.close_left().await;
         let files = self.files.take();
         close_all::<E>(files.into_values().filter_map(Rc::into_inner)).await;
     }
