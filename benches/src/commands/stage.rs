@@ -181,7 +181,7 @@ impl Set {
     pub fn measure_yardsticks(&self, server: &Server) -> Result<Yardsticks, CommandError> {
         let sealed = disk::sealed_segments(&server.folder().join("shard-0"));
         let sealed = sealed.map_err(failed_to("find the segments"))?;
-        let read = disk::sequential_read(&sealed, YARDSTICK_TIME).map_err(failed_to("read the segments"))?;
+        let read = disk::sequential_read(&sealed).map_err(failed_to("read the segments"))?;
         let sender = self.server_core();
         let stream = loopback::one_stream(sender, YARDSTICK_TIME).map_err(failed_to("measure loopback"))?;
         Ok(Yardsticks { disk_bytes_per_second: read, stream_bytes_per_second: stream })
