@@ -241,6 +241,14 @@ impl<'a> Record<'a> {
     pub fn property(&self, name: &str) -> Option<&'a str> {
         properties::get(self.properties, name)
     }
+
+    /// Whether it is looked up by that key: its unique key, or one of its keys. (RocketMQ: `IndexService.buildIndex`)
+    pub fn has_key(&self, key: &str) -> bool {
+        let [unique, keys] =
+            properties::values_of(self.properties, [properties::UNIQUE_KEY, properties::KEYS]);
+        let is_key = |word: &[u8]| !word.is_empty() && word == key.as_bytes();
+        unique.is_some_and(is_key) || properties::words(keys.unwrap_or_default()).any(is_key)
+    }
 }
 
 /// Why bytes are no record.
@@ -526,6 +534,26 @@ mod tests {
             damaged[*at..][..patch.len()].copy_from_slice(patch);
             assert!(matches!(decode(&damaged), Err(RecordError::Invalid(_))), "{at} {patch:?}");
         }
+    }
+
+    #[test]
+    fn a_record_is_looked_up_by_its_unique_key_and_each_of_its_keys() {
+        let record = |properties| encoded(&Draft { properties, ..example() });
+        let with_keys = record(b"KEYS\x01k1  k2\x02UNIQ_KEY\x01u 1\x02TAGS\x01t\x02");
+        let with_keys = decode(&with_keys).unwrap();
+        for (key, has) in [
+            ("k1", true),
+            ("k2", true),
+            ("u 1", true),
+            ("k1  k2", false),
+            ("k", false),
+            ("t", false),
+            ("", false),
+        ] {
+            assert_eq!(with_keys.has_key(key), has, "{key:?}");
+        }
+        let without = record(b"");
+        assert!(!decode(&without).unwrap().has_key("k1"));
     }
 
     #[test]

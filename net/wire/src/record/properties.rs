@@ -19,6 +19,9 @@ pub const NAME_END: u8 = 1;
 /// Ends a pair.
 pub const PAIR_END: u8 = 2;
 
+/// Separates the keys in a value of [`KEYS`].
+const KEY_END: u8 = b' ';
+
 /// Keys for the index, separated by blanks.
 pub const KEYS: &str = "KEYS";
 /// The tag.
@@ -102,6 +105,34 @@ pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
     values.filter_map(|(_, _, value)| std::str::from_utf8(value).ok()).last()
 }
 
+/// The values of some names, in one pass and without looking at text: every append does it. Of duplicates the last is taken.
+#[inline(always)]
+pub fn values_of<'a, const N: usize>(properties: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+    let mut values = [None; N];
+    let mut start = 0;
+    let mut pair_ends_at = |end: usize| {
+        let pair = &properties[start..end];
+        start = end + 1;
+        for (name, value) in names.iter().zip(&mut values) {
+            // No name has a separator in it, so this one ends here or the pair has another name.
+            if pair.get(name.len()) == Some(&NAME_END)
+                && pair.len() > name.len() + 1
+                && pair.starts_with(name.as_bytes())
+            {
+                *value = Some(&pair[name.len() + 1..]);
+            }
+        }
+    };
+    places_of(PAIR_END, properties, &mut pair_ends_at);
+    pair_ends_at(properties.len());
+    values
+}
+
+/// The single keys in a value of [`KEYS`].
+pub fn words(keys: &[u8]) -> impl Iterator<Item = &[u8]> {
+    keys.split(|byte| *byte == KEY_END).filter(|word| !word.is_empty())
+}
+
 /// Appends the pairs whose name `keep` accepts, byte for byte, each ended.
 pub fn copy_if(properties: &[u8], mut keep: impl FnMut(&str) -> bool, out: &mut Vec<u8>) {
     for (piece, name, value) in pairs(properties) {
@@ -138,6 +169,29 @@ pub fn push_number(name: &str, value: i64, out: &mut Vec<u8>) {
     out.push(NAME_END);
     crate::head_json::push_decimal(value, out);
     out.push(PAIR_END);
+}
+
+/// Where a byte occurs. Eight are looked at together: one at a time took most of what learning keys costs an append.
+#[inline(always)]
+fn places_of(byte: u8, bytes: &[u8], mut at: impl FnMut(usize)) {
+    const LOW_BITS: u64 = u64::MAX / 0xff * 0x7f;
+    let pattern = u64::from_ne_bytes([byte; 8]);
+    let mut words = bytes.chunks_exact(8);
+    for (number, word) in words.by_ref().enumerate() {
+        let word = u64::from_le_bytes(word.try_into().expect("eight bytes")) ^ pattern;
+        // The high bit of each byte that is zero.
+        let mut zeros = !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
+        while zeros != 0 {
+            at(number * 8 + zeros.trailing_zeros() as usize / 8);
+            zeros &= zeros - 1;
+        }
+    }
+    let rest = words.remainder();
+    for (index, other) in rest.iter().enumerate() {
+        if *other == byte {
+            at(bytes.len() - rest.len() + index);
+        }
+    }
 }
 
 fn before<'a>(bytes: &'a [u8], stops: &[u8]) -> &'a [u8] {
@@ -195,6 +249,29 @@ mod tests {
     }
 
     #[test]
+    fn several_values_come_with_one_pass() {
+        let properties = b"KEYS\x01a b\x02\x02UNIQ_KEY\x01one\x02KEY\x01no\x02KEYS\x01\x02KEYSX\x01no\x02UNIQ_KEY\x01t\x01wo";
+        assert_eq!(values_of(properties, [UNIQUE_KEY, KEYS]), [Some(&b"t\x01wo"[..]), Some(b"a b")]);
+        assert_eq!(values_of(b"KEYS\x01\x02\x01KEYS\x02KEYS", [KEYS]), [None]);
+        assert_eq!(values_of(b"", [KEYS]), [None]);
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is() {
+        for len in 0..40 {
+            for at in 0..len {
+                // Its neighbours before and after it, with and without the high bit, and the byte once more at the end.
+                let mut bytes: Vec<u8> = (0..len).map(|n| [1, 3, 0x82, 0xff][(n + at) % 4]).collect();
+                (bytes[at], bytes[len - 1]) = (PAIR_END, PAIR_END);
+                let mut found = Vec::new();
+                places_of(PAIR_END, &bytes, |at| found.push(at));
+                let expected: Vec<usize> = (0..len).filter(|n| bytes[*n] == PAIR_END).collect();
+                assert_eq!(found, expected, "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
     fn editing_leaves_out_names_and_adds_pairs() {
         let mut out = Vec::new();
         copy_without(b"POP_CK\x01x\x02bad\x02KEYS\x01k\x02TAGS\x01t", &["POP_CK"], &mut out);
@@ -220,7 +297,10 @@ mod tests {
                 push(name, value, &mut out);
             }
             let back: Vec<_> = iter(&out).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            prop_assert_eq!(back, pairs);
+            prop_assert_eq!(back, &pairs[..]);
+            for (name, _) in &pairs {
+                prop_assert_eq!(values_of(&out, [name]), [get(&out, name).map(str::as_bytes)]);
+            }
         }
     }
 }
