@@ -33,6 +33,8 @@ pub(crate) struct BatchRecord {
     pub tag_hash: i32,
     pub start: usize,
     pub len: usize,
+    /// Length of its properties, which it ends with.
+    pub properties_len: usize,
     pub place: Place,
 }
 
@@ -75,7 +77,15 @@ impl Batch {
             return Err(error);
         }
         let len = self.bytes.len() - start;
-        self.records.push(BatchRecord { queue, tag_hash, start, len, place: Place::default() });
+        let properties_len = draft.properties.len();
+        self.records.push(BatchRecord {
+            queue,
+            tag_hash,
+            start,
+            len,
+            properties_len,
+            place: Place::default(),
+        });
         Ok(())
     }
 

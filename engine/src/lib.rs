@@ -8,6 +8,7 @@ pub mod env;
 mod flush_probe;
 pub mod folder;
 mod group_commit;
+pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod offset;

@@ -87,6 +87,16 @@ pub const SIDECAR_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Sealed segments without a sidecar that a start replays; of older ones it makes the sidecars first.
 pub const SEALED_REPLAYED_MAX: u64 = 2;
 
+/// Of a record, at most one key per so many of its bytes is looked up, and its unique key: so what keys take of memory and of
+/// a sidecar is a quarter of the segment at most. Those beyond are not found.
+pub const BYTES_PER_KEY: u32 = 32;
+/// Candidates that one look-up of a key returns, at most; it goes on with the next one.
+pub const FOUND_BY_KEY_MAX: usize = 1024;
+/// Keys in memory that one look-up goes through, about 0.1 ms; it goes on with the next one.
+pub const KEY_ROWS_SEARCHED_MAX: usize = 1 << 16;
+/// Segments that one look-up goes through: a page or two of each may have to come from the disk. It goes on with the next one.
+pub const KEY_SEGMENTS_SEARCHED_MAX: usize = 16;
+
 /// A lazy batch that found no urgent one to ride with goes after this; an idle log notes its watermark after it.
 pub const LAZY_DELAY: Duration = Duration::from_secs(1);
 /// Under `answer_before_flush`: between two flushes.
@@ -120,6 +130,8 @@ const _: () = {
     assert!(FIRST_ZEROED_BYTES.is_multiple_of(BLOCK_BYTES as u64));
     assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && COLD_READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
     assert!(HEADER_BYTES < BLOCK_BYTES);
+    // A record's rows of eight bytes take at most a quarter of it.
+    assert!(BYTES_PER_KEY >= 4 * 8);
     assert!(SIDECAR_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
     // Positions in a segment are u32 in a sidecar.
     assert!(SEGMENT_BYTES_MAX <= 1 << 32);

@@ -502,7 +502,9 @@ impl Replayed {
             ));
         }
         let size = u32::try_from(bytes.len()).map_err(|error| error.to_string())?;
-        self.state.apply_record(queue, Entry { physical, size, tag_hash, crc }, record.store_timestamp_ms);
+        let entry = Entry { physical, size, tag_hash, crc };
+        let properties = if planted::is(Bug::KeysNotReplayed) { &[] } else { record.properties };
+        self.state.apply_record(queue, entry, record.store_timestamp_ms, properties);
         Ok(())
     }
 }

@@ -33,6 +33,10 @@ pub enum Bug {
     QueueEndForgotten,
     /// Recovery does not apply deletes of facts.
     FactDeletesLost,
+    /// Recovery does not learn which keys records have.
+    KeysNotReplayed,
+    /// Records are found by key when accepted.
+    KeyFoundBeforeDurable,
     /// Frames claim the end of what is accepted as durable.
     WatermarkAhead,
     /// After a failed write the log goes on as if it had succeeded.
@@ -69,6 +73,8 @@ pub enum Bug {
     SidecarBaseDropped,
     /// A sidecar's entries begin one byte after their records.
     SidecarEntryOffByOne,
+    /// A look-up in a sidecar's keys begins one row too early.
+    SidecarKeySkipped,
     /// A sidecar's pages are not checked.
     SidecarChecksumIgnored,
     /// A sidecar is believed whatever frame ends its segment.
@@ -83,7 +89,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 35] = [
+    pub const ALL: [Bug; 38] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -96,6 +102,8 @@ impl Bug {
         Bug::HalfBatchApplied,
         Bug::QueueEndForgotten,
         Bug::FactDeletesLost,
+        Bug::KeysNotReplayed,
+        Bug::KeyFoundBeforeDurable,
         Bug::WatermarkAhead,
         Bug::PoisonIgnored,
         Bug::VisibleBeforeDurable,
@@ -114,6 +122,7 @@ impl Bug {
         Bug::SidecarRenamedUnsynced,
         Bug::SidecarBaseDropped,
         Bug::SidecarEntryOffByOne,
+        Bug::SidecarKeySkipped,
         Bug::SidecarChecksumIgnored,
         Bug::SidecarSealIgnored,
         Bug::SidecarDeletesLost,

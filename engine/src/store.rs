@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Place};
 use crate::env::{Buffer, Env, Signal};
+use crate::keys::{FoundByKey, KeyQuery};
 use crate::limits::FACTS_MAX;
 use crate::log::{ItemKind, Loan, Log, Mark, Pin, ReadSlice, Tail, Wanted, fetch};
 use crate::offset::{PhysicalOffset, QueueOffset};
@@ -475,6 +476,24 @@ impl<E: Env> Store<E> {
         pieces.pop()
     }
 
+    /// Looks for durable records with a key, the newest first; `before`: where an earlier look-up left off.
+    pub fn find_by_key(
+        &self,
+        query: &KeyQuery<'_>,
+        before: Option<PhysicalOffset>,
+        max: usize,
+    ) -> FoundByKey {
+        let state = self.settled();
+        let early = planted::is(Bug::KeyFoundBeforeDurable);
+        let end = if early { self.shared.log.appended() } else { self.shared.log.durable() };
+        let before = before.map_or(end, |before| before.0.min(end));
+        state.find_by_key(query, before, max).unwrap_or_else(|damaged| {
+            tracing::warn!(%damaged, "a look-up of a key waits until it is made again");
+            self.shared.sealing.wake();
+            FoundByKey { candidates: Vec::new(), next: Some(PhysicalOffset(before)) }
+        })
+    }
+
     /// Gets the cold pieces of a reading; afterwards all are hot, and one record may be in several. After an
     /// error they are of no use.
     ///
@@ -648,7 +667,9 @@ fn append_records<B: Buffer>(batch: &mut Batch, tail: &mut Tail<B>, state: &mut 
             ringmq_wire::record::place(out, queue_offset.0 as i64, physical as i64, now_ms);
         });
         let size = u32::try_from(record.len).expect("a batch is at most BATCH_BYTES_MAX");
-        state.apply_record(record.queue, Entry { physical, size, tag_hash: record.tag_hash, crc }, now_ms);
+        let properties = &encoded[record.len - record.properties_len..];
+        let entry = Entry { physical, size, tag_hash: record.tag_hash, crc };
+        state.apply_record(record.queue, entry, now_ms, properties);
         record.place = Place { queue_offset, physical_offset: PhysicalOffset(physical) };
 
         let queue = state.queues.at_mut(record.queue);

@@ -165,6 +165,9 @@ impl Run {
             let (topic, queue) = (chance.index(3), chance.index(4) as i32);
             let len = [10, 100, 1000, 5000][chance.index(4)];
             let body: Vec<u8> = (0..len).map(|_| chance.next() as u8).collect();
+            // Whether the keys are found is what the check of a folder at rest looks for.
+            let properties =
+                format!("KEYS\x01all k{}\x02UNIQ_KEY\x01{}-{queue}\x02", body[0] % 5, self.steps.len());
             let draft = Draft {
                 topic: TOPICS[topic],
                 queue_id: queue,
@@ -176,7 +179,7 @@ impl Run {
                 reconsume_times: 0,
                 prepared_transaction_offset: 0,
                 body: &body,
-                properties: b"",
+                properties: properties.as_bytes(),
             };
             if step.records.iter().map(|(_, _, body)| body.len() + 200).sum::<usize>() + len > 20_000 {
                 break;

@@ -2,7 +2,7 @@
 //!
 //! It is taken in steps, each bounded, so that whoever runs it can let others run in between; bytes come out as they
 //! are made, and never more than one step's are held. What is held for longer is four bytes per queue of the segment,
-//! four per 16 KiB of the file, and half a byte per fact.
+//! eight per key, four per 16 KiB of the file, and half a byte per fact.
 //!
 //! The same input gives the same bytes, whichever steps it is taken in.
 
@@ -11,11 +11,13 @@ use std::collections::BinaryHeap;
 use std::mem;
 use std::rc::Rc;
 
+use super::keys::KeySort;
 use super::map::{Footer, QueueEnd};
 use super::table::{Row, Section, push_row};
 use super::{
-    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, Merge, NO_SEGMENT, PAGE_BYTES, PLACES,
-    QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, Sidecar, SidecarSet, Source, TIMES, queue_key,
+    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, KEYS, Merge,
+    NO_SEGMENT, PAGE_BYTES, PLACES, QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, Sidecar,
+    SidecarSet, Source, TIMES, queue_key,
 };
 use crate::env::BLOCK_BYTES;
 use crate::limits::{SIDECAR_BASE_FREE_PART, SIDECAR_STEP_ROWS, SIDECARS_SINCE_BASE_MAX};
@@ -61,6 +63,7 @@ pub(crate) struct Builder {
     order: Vec<u32>,
     /// The other way round.
     row_of: Vec<u32>,
+    keys: KeySort,
     index: Vec<u64>,
 }
 
@@ -72,6 +75,8 @@ enum Phase {
     Places { next: usize },
     Strides { next: usize },
     Times { next: usize },
+    SortKeys,
+    Keys,
     Changes { after: Option<Vec<u8>> },
     BaseQueues { after: Option<Vec<u8>> },
     BaseFacts { after: Option<Vec<u8>> },
@@ -82,6 +87,7 @@ impl Builder {
     /// A builder of the sidecar of `learnt`'s segment, which ends with that seal. `previous`: all sidecars before it.
     pub fn new(identity: Identity, seal: Seal, learnt: &Learnt, previous: &SidecarSet) -> Builder {
         let footer = Footer {
+            version: FORMAT_VERSION,
             store_id: identity.store_id,
             base: learnt.base,
             segment_bytes: identity.segment_bytes,
@@ -105,6 +111,7 @@ impl Builder {
             runs: Vec::new(),
             order: Vec::new(),
             row_of: Vec::new(),
+            keys: KeySort::default(),
             index: Vec::new(),
         }
     }
@@ -132,6 +139,9 @@ impl Builder {
             Phase::Places { next } => self.places(input, next),
             Phase::Strides { next } => self.strides(input, next),
             Phase::Times { next } => self.times(input, next),
+            Phase::SortKeys if self.keys.sort_some(&input.learnt.keys) => Phase::Keys,
+            Phase::SortKeys => Phase::SortKeys,
+            Phase::Keys => self.keys(),
             Phase::Changes { after } => self.changes(input, after),
             Phase::BaseQueues { after } => self.base_queues(input, after)?,
             Phase::BaseFacts { after } => self.base_facts(input, after)?,
@@ -266,14 +276,27 @@ impl Builder {
         for at in next..next + SIDECAR_STEP_ROWS {
             let Some((ms, physical)) = input.learnt.times.step(at) else {
                 self.end_section(TIMES);
-                self.begin(CHANGES);
-                return Phase::Changes { after: None };
+                self.begin(KEYS);
+                return Phase::SortKeys;
             };
             let position = self.position(physical);
             self.fixed(TIMES, &ms.to_be_bytes());
             self.out.push(&position);
         }
         Phase::Times { next: next + SIDECAR_STEP_ROWS }
+    }
+
+    fn keys(&mut self) -> Phase {
+        for _ in 0..SIDECAR_STEP_ROWS {
+            let Some(row) = self.keys.next() else {
+                self.keys = KeySort::default();
+                self.end_section(KEYS);
+                self.begin(CHANGES);
+                return Phase::Changes { after: None };
+            };
+            self.fixed(KEYS, &row.encode());
+        }
+        Phase::Keys
     }
 
     fn changes(&mut self, input: Input<'_>, after: Option<Vec<u8>>) -> Phase {

@@ -4,12 +4,13 @@ use std::io::{self, Write};
 
 use super::map::QueueEnd;
 use super::{
-    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, NO_SEGMENT, PLACES, QUEUES, STRIDES, Sidecar, TIMES,
-    queue_of_key,
+    BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, KEYS, NO_SEGMENT, PLACES, QUEUES, STRIDES, Sidecar,
+    TIMES, queue_of_key,
 };
 use crate::env::Mapped;
 use crate::log::dump::readable;
 use crate::state::Entry;
+use crate::state::keys::KeySearch;
 
 /// Prints the sidecar that consists of these bytes.
 pub fn dump_bytes(bytes: Mapped, out: &mut dyn Write) -> io::Result<()> {
@@ -47,8 +48,9 @@ fn print_footer(sidecar: &Sidecar, out: &mut dyn Write) -> io::Result<()> {
     let seal = footer.seal;
     writeln!(
         out,
-        "sidecar of segment {} of store {:016x}, {} bytes a segment, sealed at {} in epoch {} with crc {:08x}, stored \
+        "sidecar, version {}, of segment {} of store {:016x}, {} bytes a segment, sealed at {} in epoch {} with crc {:08x}, stored \
          {} ms",
+        footer.version,
         footer.base,
         footer.store_id,
         footer.segment_bytes,
@@ -68,6 +70,7 @@ fn print_footer(sidecar: &Sidecar, out: &mut dyn Write) -> io::Result<()> {
         ("places", PLACES),
         ("strides", STRIDES),
         ("times", TIMES),
+        ("keys", KEYS),
         ("changes", CHANGES),
         ("base queues", BASE_QUEUES),
         ("base facts", BASE_FACTS),
@@ -91,6 +94,14 @@ fn print_tables(sidecar: &Sidecar, out: &mut dyn Write) -> Result<(), Stop> {
                 print_entry(sidecar, first + u64::from(index), entry, out)?;
             }
         }
+    }
+    for number in 0..sidecar.keys().unwrap_or_default() {
+        let row = sidecar.key(number)?;
+        let physical = sidecar.base().saturating_add(u64::from(row.position));
+        let mut search = KeySearch::one(row.hash, physical);
+        sidecar.search_key(&mut search)?;
+        let found = if search.found == [physical] { "" } else { ", not found by it" };
+        writeln!(out, "key {:08x} at {physical}{found}", row.hash)?;
     }
     let mut changes = sidecar.changes_from(&[])?;
     while let Some(row) = changes.next()? {

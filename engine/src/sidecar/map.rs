@@ -4,11 +4,12 @@
 
 use std::cell::Cell;
 
+use super::keys::KEY_ROW_BYTES;
 use super::pages::Pages;
 use super::table::{Row, RowAt, Section, Table};
 use super::{
-    BASE_FACTS, BASE_QUEUES, CHANGES, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, MAGIC, NO_SEGMENT, PLACES,
-    QUEUES, SECTIONS, STRIDE, STRIDES, Seal, TIMES, u32_at, u64_at,
+    BASE_FACTS, BASE_QUEUES, CHANGES, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, KEYS, MAGIC, NO_SEGMENT, PLACES,
+    QUEUES, SECTIONS, STRIDE, STRIDES, Seal, TIMES, VERSION_WITHOUT_KEYS, u32_at, u64_at,
 };
 use crate::env::Mapped;
 use crate::limits::SIDECAR_ANNOUNCED_BYTES_MAX;
@@ -29,6 +30,7 @@ pub struct Sidecar {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Footer {
+    pub version: u16,
     pub store_id: u64,
     pub base: u64,
     pub segment_bytes: u64,
@@ -50,7 +52,7 @@ pub enum SidecarFault {
     #[error("it does not end with a footer")]
     Magic,
     /// Written by another format.
-    #[error("format version {0} is not {FORMAT_VERSION}")]
+    #[error("format version {0} is not one of {VERSION_WITHOUT_KEYS} to {FORMAT_VERSION}")]
     Version(u16),
     /// The footer, or the list of page checksums, is not what was written.
     #[error("its footer fails its checksum")]
@@ -134,7 +136,7 @@ impl Footer {
         let mut bytes = [0; FOOTER_BYTES];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, &MAGIC.to_be_bytes());
-        put(4, &FORMAT_VERSION.to_be_bytes());
+        put(4, &self.version.to_be_bytes());
         for (index, value) in
             [self.store_id, self.base, self.segment_bytes, self.seal.position, self.seal.epoch]
                 .iter()
@@ -167,17 +169,21 @@ impl Footer {
             return Err(SidecarFault::Magic);
         }
         let version = u16::from_be_bytes([bytes[4], bytes[5]]);
-        if version != FORMAT_VERSION {
+        if !(VERSION_WITHOUT_KEYS..=FORMAT_VERSION).contains(&version) {
             return Err(SidecarFault::Version(version));
         }
         if crc32fast::hash(&bytes[..FOOTER_BYTES - 4]) != u32_at(bytes, FOOTER_BYTES - 4) {
             return Err(SidecarFault::FooterCrc);
         }
         let section = |index: usize| {
+            if index == KEYS && version == VERSION_WITHOUT_KEYS {
+                return Section::default();
+            }
             let at = 112 + index * 24;
             Section { at: u64_at(bytes, at), bytes: u64_at(bytes, at + 8), rows: u64_at(bytes, at + 16) }
         };
         Ok(Footer {
+            version,
             store_id: u64_at(bytes, 8),
             base: u64_at(bytes, 16),
             segment_bytes: u64_at(bytes, 24),
@@ -205,7 +211,8 @@ impl Footer {
         if seal < self.base || seal >= end || self.base_at > self.base {
             return Err(SidecarFault::Field("place"));
         }
-        let fixed = [(ENTRIES, ENTRY_BYTES), (PLACES, 4), (STRIDES, 4), (TIMES, TIME_BYTES)];
+        let fixed =
+            [(ENTRIES, ENTRY_BYTES), (PLACES, 4), (STRIDES, 4), (TIMES, TIME_BYTES), (KEYS, KEY_ROW_BYTES)];
         let rows_fit = fixed.iter().all(|(number, bytes)| {
             let section = &self.sections[*number];
             section.rows.checked_mul(*bytes as u64) == Some(section.bytes)
@@ -218,6 +225,11 @@ impl Footer {
         } else {
             Err(SidecarFault::Field("section"))
         }
+    }
+
+    /// Whether its version keeps keys.
+    pub fn has_keys(&self) -> bool {
+        self.version > VERSION_WITHOUT_KEYS
     }
 
     fn segment(&self) -> Option<SegmentPlace> {
@@ -374,8 +386,7 @@ impl Sidecar {
     /// The queue (its key) and offset of the record that begins at `physical`.
     pub(crate) fn place(&self, physical: u64) -> Result<Option<(&[u8], u64)>, Damaged> {
         let Some(position) = physical.checked_sub(self.base()) else { return Ok(None) };
-        let strides = self.footer.sections[STRIDES];
-        let after = self.partition(strides, 4, |row| u64::from(u32_at(row, 0)) <= position)?;
+        let after = self.partition(STRIDES, 4, |row| u64::from(u32_at(row, 0)) <= position)?;
         let Some(stride) = after.checked_sub(1) else { return Ok(None) };
         let places = self.footer.sections[PLACES];
         let first = stride * STRIDE as u64;
@@ -401,42 +412,53 @@ impl Sidecar {
 
     /// Where the first record stored at or after that time lies.
     pub(crate) fn first_at_or_after(&self, timestamp_ms: i64) -> Result<Option<u64>, Damaged> {
-        let times = self.footer.sections[TIMES];
-        let at = self.partition(times, TIME_BYTES, |row| u64_at(row, 0).cast_signed() < timestamp_ms)?;
+        let at = self.partition(TIMES, TIME_BYTES, |row| u64_at(row, 0).cast_signed() < timestamp_ms)?;
         Ok(self.time(at)?.map(|(_, physical)| physical))
     }
 
     /// When the record at `physical` was stored.
     pub(crate) fn time_of(&self, physical: u64) -> Result<Option<i64>, Damaged> {
         let Some(position) = physical.checked_sub(self.base()) else { return Ok(None) };
-        let times = self.footer.sections[TIMES];
-        let after = self.partition(times, TIME_BYTES, |row| u64::from(u32_at(row, 8)) <= position)?;
+        let after = self.partition(TIMES, TIME_BYTES, |row| u64::from(u32_at(row, 8)) <= position)?;
         let Some(at) = after.checked_sub(1) else { return Ok(None) };
         Ok(self.time(at)?.map(|(ms, _)| ms))
     }
 
     fn time(&self, number: u64) -> Result<Option<(i64, u64)>, Damaged> {
-        let times = self.footer.sections[TIMES];
-        if number >= times.rows {
+        if number >= self.footer.sections[TIMES].rows {
             return Ok(None);
         }
-        let row = self.pages.bytes(times.at + number * TIME_BYTES as u64, TIME_BYTES as u64);
-        let row = row.map_err(|at| self.at_fault(at))?;
+        let row = self.fixed_row(TIMES, number, TIME_BYTES)?;
         Ok(Some((u64_at(row, 0).cast_signed(), self.base() + u64::from(u32_at(row, 8)))))
+    }
+
+    /// A row of a section that is no table.
+    pub(super) fn fixed_row(&self, section: usize, number: u64, row_bytes: usize) -> Result<&[u8], Damaged> {
+        let at = self.footer.sections[section].at + number * row_bytes as u64;
+        self.pages.bytes(at, row_bytes as u64).map_err(|at| self.at_fault(at))
     }
 
     /// Number of rows at the front that pass.
     fn partition(
         &self,
-        section: Section,
+        section: usize,
         row_bytes: usize,
         passes: impl Fn(&[u8]) -> bool,
     ) -> Result<u64, Damaged> {
-        let (mut low, mut high) = (0, section.rows);
+        self.partition_within(section, row_bytes, (0, self.footer.sections[section].rows), passes)
+    }
+
+    /// The same, where it is known that those before `low` pass and those from `high` on do not.
+    pub(super) fn partition_within(
+        &self,
+        section: usize,
+        row_bytes: usize,
+        (mut low, mut high): (u64, u64),
+        passes: impl Fn(&[u8]) -> bool,
+    ) -> Result<u64, Damaged> {
         while low < high {
             let middle = low + (high - low) / 2;
-            let row = self.pages.bytes(section.at + middle * row_bytes as u64, row_bytes as u64);
-            let row = row.map_err(|at| self.at_fault(at))?;
+            let row = self.fixed_row(section, middle, row_bytes)?;
             if passes(row) { low = middle + 1 } else { high = middle }
         }
         Ok(low)
@@ -482,7 +504,8 @@ impl Sidecar {
     /// Checks at most `max` bytes from `from` on of what a store without its learnt part cannot do without: queues and
     /// facts. Returns where to go on; `None` when all was checked.
     pub(crate) fn check_some(&self, from: u64, max: u64) -> Result<Option<u64>, Damaged> {
-        let needed = [QUEUES, QUEUES + 1, CHANGES, CHANGES + 1].into_iter().chain(BASE_QUEUES..SECTIONS);
+        let tables = [QUEUES, CHANGES, BASE_QUEUES, BASE_FACTS];
+        let needed = tables.into_iter().flat_map(|table| [table, table + 1]);
         let mut passed = 0;
         for number in needed {
             let section = self.footer.sections[number];
@@ -547,6 +570,7 @@ pub(super) mod tests {
     pub fn footer(sections: &[(usize, Vec<u8>, u64)]) -> (Footer, Vec<u8>) {
         let mut bytes = Vec::new();
         let mut footer = Footer {
+            version: FORMAT_VERSION,
             store_id: 7,
             base: BASE,
             segment_bytes: SEGMENT,
@@ -612,6 +636,7 @@ pub(super) mod tests {
             ("too few times",               |it| it.sections[TIMES].rows = 1,              section),
             ("places without bytes",        |it| it.sections[PLACES].rows = 1,             section),
             ("strides without rows",        |it| it.sections[STRIDES].bytes = 4,           section),
+            ("keys without bytes",          |it| it.sections[KEYS].rows = 1,               section),
             ("rows beyond all numbers",     |it| it.sections[PLACES].rows = 1 << 62,       section),
             ("a section to the last byte",  |it| it.sections[CHANGES].at = PAGE - 9,       None),
             ("a section past it",           |it| it.sections[CHANGES].at = PAGE - 8,       section),
@@ -629,10 +654,10 @@ pub(super) mod tests {
     fn what_is_no_footer_is_told_apart() {
         let good = footer(&[]).0.encode();
         for (at, fault) in
-            [(0, SidecarFault::Magic), (5, SidecarFault::Version(2)), (9, SidecarFault::FooterCrc)]
+            [(0, SidecarFault::Magic), (5, SidecarFault::Version(3)), (9, SidecarFault::FooterCrc)]
         {
             let mut bad = good;
-            bad[at] = 2;
+            bad[at] = 3;
             assert_eq!(Footer::decode(&bad), Err(fault));
         }
     }
@@ -752,7 +777,7 @@ pub(super) mod tests {
     fn what_a_store_cannot_do_without_is_checked_in_steps_and_nothing_else() {
         // Three pages each, of which the second is damaged.
         let mut sections: Vec<_> = (0..SECTIONS).map(|number| (number, vec![0; 3 * PAGE_BYTES], 0)).collect();
-        for (number, row_bytes) in [(ENTRIES, 16), (PLACES, 4), (STRIDES, 4), (TIMES, 12)] {
+        for (number, row_bytes) in [(ENTRIES, 16), (PLACES, 4), (STRIDES, 4), (TIMES, 12), (KEYS, 8)] {
             sections[number].2 = 3 * PAGE / row_bytes;
         }
         for bad in 0..SECTIONS {
@@ -768,7 +793,7 @@ pub(super) mod tests {
                 steps += 1;
                 assert!(steps < 200, "it ends");
             };
-            let needed = !(ENTRIES..=TIMES).contains(&bad);
+            let needed = !(ENTRIES..=TIMES).contains(&bad) && bad != KEYS;
             assert_eq!(found, needed.then_some((bad as u64 * 3 + 1) * PAGE), "section {bad}");
             assert_eq!((sidecar.damaged(), sidecar.check_all().is_err()), (found, true));
         }

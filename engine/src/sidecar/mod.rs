@@ -13,6 +13,7 @@
 //!           3 places         per record, in the order of the log: row of its queue (u32)
 //!           4 strides        per 32nd of these: its position (u32)
 //!           5 times          per millisecond in which something was stored: ms (i64) │ position of the first (u32)
+//!          12 keys           per key of a record, by hash and position: hash (u32) │ position (u32), each once
 //!           6 changes        table: fact key → value, or deleted
 //!           8 base queues    table: queue key → end (u64) │ last segment (u64)      all queues, if it has a base
 //!          10 base facts     table: fact key → value                                all facts, if it has a base
@@ -26,35 +27,40 @@
 //!           │ RMQS │version│ 0 │store id│ base │ segment bytes│ seal position│ epoch│ seal crc │ crc of page checksums │
 //!           56             64        72              80          88         96       104
 //!           │ store timestamp │ base at │ since base │ base bytes │ live facts │ records │ bytes of pages │
-//!           112                                              400        508
-//!           │ 12 × section: begins at, bytes, rows (u64 each) │ zeros … │ crc │
+//!           112                                              424        508
+//!           │ 13 × section: begins at, bytes, rows (u64 each) │ zeros … │ crc │
 //! ```
 //!
 //! A `position` is a place in the segment; `previous` and `last segment` are bases of segments (all ones: none), so that
-//! a queue is followed back through the sidecars. `base at` is the segment whose sidecar has the newest base, at most
-//! this one; `since base` counts the bytes of changes after it. A page is 16 KiB, checked when it is first touched.
+//! a queue is followed back through the sidecars. A key's hash is drawn in `state/keys.rs`. `base at` is the segment whose
+//! sidecar has the newest base, at most this one; `since base` counts the bytes of changes after it. A page is 16 KiB,
+//! checked when it is first touched.
+//!
+//! Version 1 has no keys, and zeros for their section: records of its segment are not found by key, and it stays as it is
+//! until the segment retires. Written is version 2.
 //!
 //! A base is written when the changes since the last one outgrow half of it, when that one is small against a segment,
 //! or when it is [`SIDECARS_SINCE_BASE_MAX`] sidecars old: so writing stays proportional to what changed, and a look-up
 //! goes through few files.
 //!
-//! The sidecar of segment 0 with one record of queue t/1 at 4224 (91 bytes, tag hash 0x41) and the fact `k` = `v`:
+//! The sidecar of segment 0 with one record of queue t/1 at 4224 (91 bytes, tag hash 0x41, key `a`) and the fact `k` = `v`:
 //!
 //! ```text
 //! 0000  00 05 00 00 00 18 74 00 00 00 01 00 00 00 00 00   queues: key of 5 bytes, value of 24: t/1, first offset 0,
 //! 0010  00 00 00 00 00 00 01 00 00 00 00 ff ff ff ff ff   one record, first entry 0, none before;
 //! 0020  ff ff ff 00 00 00 00 00 00 00 00 00 00 10 80 00   index: row 0 at 0. Entry: at 0x1080,
 //! 0030  00 00 5b 00 00 00 41 fe ed f0 0d 00 00 00 00 00   91 bytes, tag hash, crc. Place: row 0. Stride:
-//! 0040  00 10 80 00 00 01 8b cf e5 68 00 00 00 10 80 00   0x1080. Time: 2023-11-14 22:13:20 at 0x1080. Changes:
-//! 0050  01 00 00 00 01 6b 76 00 00 00 00 00 00 00 00 00   k = v; index. Base queues:
-//! 0060  05 00 00 00 10 74 00 00 00 01 00 00 00 00 00 00   t/1
-//! 0070  00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00   ends at 1, last in segment 0; index.
-//! 0080  00 00 00 01 00 00 00 01 6b 76 00 00 00 00 00 00   Base facts: k = v; index
+//! 0040  00 10 80 00 00 01 8b cf e5 68 00 00 00 10 80 28   0x1080. Time: 2023-11-14 22:13:20 at 0x1080. Key:
+//! 0050  a5 3f 31 00 00 10 80 00 01 00 00 00 01 6b 76 00   hash of t#a, at 0x1080. Changes: k = v;
+//! 0060  00 00 00 00 00 00 00 00 05 00 00 00 10 74 00 00   index. Base queues:
+//! 0070  00 01 00 00 00 00 00 00 00 01 00 00 00 00 00 00   t/1 ends at 1, last in segment
+//! 0080  00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 01   0; index. Base facts:
+//! 0090  6b 76 00 00 00 00 00 00 00 00 00 00 00 00 00 00   k = v; index
 //!       …
-//! f000  52 4d 51 53 00 01 00 00 11 22 33 44 55 66 77 88   footer: magic, version 1, store id
+//! f000  52 4d 51 53 00 02 00 00 11 22 33 44 55 66 77 88   footer: magic, version 2, store id
 //! f010  00 00 00 00 00 00 00 00 00 00 00 00 00 10 00 00   segment 0 of 1 MiB,
 //! f020  00 00 00 00 00 00 20 00 00 00 00 00 00 00 00 01   sealed at 8192 in epoch 1
-//! f030  de ad be ef cc 4f b8 05 00 00 01 8b cf e5 68 00   by deadbeef; crc of page checksums; store timestamp
+//! f030  de ad be ef 57 99 74 6d 00 00 01 8b cf e5 68 00   by deadbeef; crc of page checksums; store timestamp
 //! f040  00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00   base at 0, nothing since,
 //! f050  00 00 00 00 00 00 00 23 00 00 00 00 00 00 00 01   35 bytes in the base, one fact,
 //! f060  00 00 00 00 00 00 00 01 00 00 00 00 00 00 40 00   one record, one page
@@ -73,6 +79,7 @@
 
 mod build;
 pub mod dump;
+mod keys;
 mod map;
 mod merge;
 mod pages;
@@ -93,8 +100,10 @@ pub(crate) use table::Row;
 
 /// The first bytes of the footer: "RMQS".
 const MAGIC: u32 = 0x524d_5153;
-/// The format that this build writes and reads.
-const FORMAT_VERSION: u16 = 1;
+/// The format that this build writes. It reads this one and the one before.
+const FORMAT_VERSION: u16 = 2;
+/// The format before it.
+const VERSION_WITHOUT_KEYS: u16 = 1;
 /// Length of the footer, at the end of the file.
 const FOOTER_BYTES: usize = 512;
 /// What has a checksum of its own.
@@ -107,7 +116,7 @@ pub(crate) const STRIDE: usize = 32;
 pub(crate) const NO_SEGMENT: u64 = u64::MAX;
 
 /// Sections by number.
-const SECTIONS: usize = 12;
+const SECTIONS: usize = 13;
 const QUEUES: usize = 0;
 const ENTRIES: usize = 2;
 const PLACES: usize = 3;
@@ -116,6 +125,7 @@ const TIMES: usize = 5;
 const CHANGES: usize = 6;
 const BASE_QUEUES: usize = 8;
 const BASE_FACTS: usize = 10;
+const KEYS: usize = 12;
 
 pub use crate::limits::SIDECARS_SINCE_BASE_MAX;
 

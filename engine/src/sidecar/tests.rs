@@ -2,14 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::{Builder, Identity, Input, PAGE_BYTES, Seal, Sidecar, SidecarSet};
+use super::{
+    Builder, FOOTER_BYTES, Identity, Input, KEYS, PAGE_BYTES, Seal, Sidecar, SidecarFault, SidecarSet,
+};
 use crate::env::Map;
+use crate::keys::{FOUND_BY_KEY_MAX, KEY_ROWS_SEARCHED_MAX, KEY_SEGMENTS_SEARCHED_MAX, KeyQuery};
 use crate::limits::SIDECAR_STEP_ROWS;
 use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::state::keys::{key_hash, topic_hash};
 use crate::state::{Entry, QueueRef, State};
 
 const SEGMENT: u64 = 1 << 20;
@@ -28,6 +33,8 @@ enum Op {
 #[derive(Debug, Default)]
 struct Plain {
     queues: BTreeMap<u16, Vec<(Entry, i64)>>,
+    /// By topic and key: records and when they were stored, in the order of the log.
+    keys: BTreeMap<(String, String), Vec<(u64, i64)>>,
     facts: BTreeMap<Vec<u8>, Vec<u8>>,
     next: u64,
     ms: i64,
@@ -52,14 +59,20 @@ impl Plain {
                 self.next += u64::from(*gap);
                 self.ms += i64::from(*ms);
                 let entry =
-                    Entry { physical: self.next, size: 7 + u32::from(*gap), tag_hash: -3, crc: self.ops };
+                    Entry { physical: self.next, size: 64 + u32::from(*gap), tag_hash: -3, crc: self.ops };
+                let (topic, queue_id) = name(*queue);
+                let [unique, key] = [format!("u{}", self.ops), format!("k{}", gap % 4)];
+                // The second time is one too many of `key` or, in a small record, a key too many.
+                let properties = format!("KEYS\x01 {key} all  {key}\x02UNIQ_KEY\x01{unique}\x02");
                 for state in states {
-                    let (topic, queue_id) = name(*queue);
                     let queue = state.queues.find_or_add(&topic, queue_id);
-                    state.apply_record(queue, entry, self.ms);
+                    state.apply_record(queue, entry, self.ms, properties.as_bytes());
+                }
+                for key in [unique, key, "all".into()] {
+                    self.keys.entry((topic.clone(), key)).or_default().push((entry.physical, self.ms));
                 }
                 self.queues.entry(*queue).or_default().push((entry, self.ms));
-                self.next += 8;
+                self.next += 64;
             }
             Op::Put { key, len } => {
                 let (key, value) = (fact_key(*key), vec![self.ops as u8; usize::from(*len)]);
@@ -111,8 +124,36 @@ impl Plain {
             assert_eq!(state.entry(queue, queue.end()), None);
             assert_eq!(state.stored_at_or_after(queue, self.ms + 1, queue.end()), queue.end());
         }
+        for ((topic, key), records) in &self.keys {
+            assert_eq!(self.found(state, topic, key, i64::MIN..=i64::MAX), newest_first(records));
+            let (_, ms) = records[records.len() / 2];
+            let (first, last) = (
+                records.partition_point(|(_, at)| *at < ms),
+                records.partition_point(|(_, at)| *at <= ms + 1),
+            );
+            assert_eq!(self.found(state, topic, key, ms..=ms + 1), newest_first(&records[first..last]));
+            assert!(self.found(state, "topic", key, i64::MIN..=i64::MAX).is_empty());
+        }
         assert_eq!(state.damaged(), None);
     }
+
+    /// All that look-ups of a key find, a few at a time.
+    fn found(&self, state: &State, topic: &str, key: &str, stored_ms: RangeInclusive<i64>) -> Vec<u64> {
+        let query = KeyQuery { topic, key, stored_ms };
+        let mut found: Vec<u64> = Vec::new();
+        let mut before = Some(PhysicalOffset(self.next));
+        while let Some(at) = before {
+            let some = state.find_by_key(&query, at.0, 7).expect("nothing is damaged");
+            assert!(some.candidates.len() <= 7 && some.next.is_none_or(|next| next < at), "{at:?}: {some:?}");
+            found.extend(some.candidates.iter().map(|physical| physical.0));
+            before = some.next;
+        }
+        found
+    }
+}
+
+fn newest_first(records: &[(u64, i64)]) -> Vec<u64> {
+    records.iter().rev().map(|(physical, _)| *physical).collect()
 }
 
 fn build(state: &State) -> Vec<u8> {
@@ -203,6 +244,146 @@ fn many_queues_and_facts_take_many_steps_and_give_the_same() {
         plain.apply(&Op::Roll, &mut [&mut state]);
         seal(&mut state);
     }
+    plain.check(&state);
+    plain.check(&over(state.sidecars().clone()));
+}
+
+#[test]
+fn a_look_up_of_a_key_does_a_bounded_amount_of_work_and_goes_on() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let record = |queue| Op::Record { queue, gap: 0, ms: 0 };
+    let count = KEY_ROWS_SEARCHED_MAX as u32 / 3 + 9;
+    for _ in 0..count {
+        plain.apply(&record(0), &mut [&mut state]);
+    }
+    let (topic, _) = name(0);
+    let all = i64::MIN..=i64::MAX;
+    let query = |key| KeyQuery { topic: &topic, key, stored_ms: all.clone() };
+    let first = state.find_by_key(&query("u1"), plain.next, 9).expect("nothing is damaged");
+    assert!(first.candidates.is_empty(), "it lies too far back for one look-up");
+    let next = first.next.expect("there is more").0;
+    let second = state.find_by_key(&query("u1"), next, 9).expect("nothing is damaged");
+    assert_eq!((second.candidates, second.next), (vec![PhysicalOffset(1)], None));
+    let many = state.find_by_key(&query("all"), plain.next, usize::MAX).expect("nothing is damaged");
+    assert_eq!(many.candidates.len(), FOUND_BY_KEY_MAX);
+    assert_eq!(plain.found(&state, &topic, "all", all.clone()).len(), count as usize);
+
+    for _ in 0..KEY_SEGMENTS_SEARCHED_MAX {
+        plain.apply(&Op::Roll, &mut [&mut state]);
+        plain.apply(&record(9), &mut [&mut state]);
+        while state.sealed().is_some() {
+            seal(&mut state);
+        }
+    }
+    let first = state.find_by_key(&query("u1"), plain.next, 9).expect("nothing is damaged");
+    assert!(first.candidates.is_empty() && first.next.is_some(), "{first:?}");
+    assert_eq!(plain.found(&state, &topic, "u1", all), [1]);
+}
+
+#[test]
+fn a_look_up_of_a_key_touches_the_pages_where_it_would_be_and_no_others() {
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let queue = state.queues.find_or_add("t", 0);
+    let places: Vec<u64> = (0..SEGMENT).step_by(16).collect();
+    for physical in &places {
+        let entry = Entry { physical: *physical, size: 64, tag_hash: 0, crc: 0 };
+        state.apply_record(queue, entry, 1, format!("UNIQ_KEY\x01u{physical}").as_bytes());
+    }
+    state.apply_seal(Seal { position: SEGMENT - 1, epoch: 3, crc: 0, store_timestamp_ms: 1 });
+    let mut bytes = build(&state);
+    let keys = Sidecar::decode(Box::new(bytes.clone())).expect("it is whole").footer().sections[KEYS];
+    assert_eq!(keys.rows, places.len() as u64);
+    // Any other search would begin here.
+    bytes[(keys.at + keys.bytes / 2) as usize] ^= 1;
+    state.add_sidecar(Rc::new(Sidecar::decode(Box::new(bytes)).expect("its footer is whole")));
+    let find = |physical: u64| {
+        let key = format!("u{physical}");
+        let query = KeyQuery { topic: "t", key: &key, stored_ms: i64::MIN..=i64::MAX };
+        state.find_by_key(&query, SEGMENT, 9).map(|found| found.candidates)
+    };
+    let hash = |physical: &u64| key_hash(topic_hash("t"), format!("u{physical}").as_bytes());
+    for physical in places.iter().filter(|physical| [0, 3].contains(&(hash(physical) >> 30))) {
+        assert_eq!(find(*physical), Ok(vec![PhysicalOffset(*physical)]));
+    }
+    assert_eq!(state.damaged(), None);
+    let middle =
+        places.iter().min_by_key(|physical| hash(physical).abs_diff(1 << 31)).expect("there are some");
+    assert!(find(*middle).is_err(), "that page is damaged");
+    assert_eq!(state.damaged(), Some(0));
+}
+
+#[test]
+fn a_look_up_of_a_key_that_meets_damage_goes_on_there_when_it_is_mended() {
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    let queue = state.queues.find_or_add("t", 0);
+    let places: Vec<u64> = (0..SEGMENT).step_by(128).collect();
+    for physical in &places {
+        let entry = Entry { physical: *physical, size: 64, tag_hash: 0, crc: 0 };
+        state.apply_record(queue, entry, 1, b"KEYS\x01all");
+    }
+    state.apply_seal(Seal { position: SEGMENT - 1, epoch: 3, crc: 0, store_timestamp_ms: 1 });
+    let good = build(&state);
+    let sidecar =
+        |bytes: &[u8]| Rc::new(Sidecar::decode(Box::new(bytes.to_vec())).expect("its footer is whole"));
+    let keys = sidecar(&good).footer().sections[KEYS];
+    assert_eq!(keys.rows, places.len() as u64);
+    let mut bad = good.clone();
+    bad[keys.at as usize + PAGE_BYTES] ^= 1;
+    state.add_sidecar(sidecar(&bad));
+    while state.drop_some(7) {}
+
+    let query = KeyQuery { topic: "t", key: "all", stored_ms: i64::MIN..=i64::MAX };
+    let (mut found, mut before, mut damaged) = (Vec::new(), SEGMENT, 0);
+    while before > 0 {
+        match state.find_by_key(&query, before, FOUND_BY_KEY_MAX) {
+            Ok(some) => {
+                found.extend(some.candidates.iter().map(|physical| physical.0));
+                before = some.next.map_or(0, |next| next.0);
+            }
+            Err(_) => {
+                damaged += 1;
+                assert!(!found.is_empty(), "what lies behind the damage is found before");
+                state.replace_sidecar(sidecar(&good));
+            }
+        }
+    }
+    assert_eq!((damaged, found), (1, places.into_iter().rev().collect()));
+}
+
+#[test]
+fn a_sidecar_of_version_1_is_read_and_has_no_keys() {
+    let mut plain = Plain::default();
+    let mut state = State::over(SidecarSet::default(), SEGMENT);
+    for n in 0..50 {
+        plain.apply(&Op::Record { queue: n % 7, gap: 1, ms: 1 }, &mut [&mut state]);
+        plain.apply(&Op::Put { key: n, len: 9 }, &mut [&mut state]);
+    }
+    plain.apply(&Op::Roll, &mut [&mut state]);
+    let bytes = build(&state);
+    let of_version = |version: u16| {
+        let mut bytes = bytes.clone();
+        let footer = bytes.last_chunk_mut::<FOOTER_BYTES>().expect("it ends with a footer");
+        footer[4..6].copy_from_slice(&version.to_be_bytes());
+        footer[112 + 24 * KEYS..][..24].fill(if version == 1 { 0 } else { 0xff });
+        let crc = crc32fast::hash(&footer[..FOOTER_BYTES - 4]);
+        footer[FOOTER_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
+        Sidecar::decode(Box::new(bytes))
+    };
+    for version in [0, 3] {
+        assert_eq!(of_version(version).err(), Some(SidecarFault::Version(version)));
+    }
+    let sidecar = of_version(1).expect("it is read");
+    assert_eq!(sidecar.keys(), None);
+    state.add_sidecar(Rc::new(sidecar));
+    while state.drop_some(7) {}
+    let (topic, _) = name(0);
+    assert!(plain.found(&state, &topic, "all", i64::MIN..=i64::MAX).is_empty());
+    // A key is found from the next segment on, and all else everywhere.
+    plain.keys.clear();
+    plain.apply(&Op::Record { queue: 0, gap: 1, ms: 1 }, &mut [&mut state]);
+    plain.apply(&Op::Roll, &mut [&mut state]);
+    seal(&mut state);
     plain.check(&state);
     plain.check(&over(state.sidecars().clone()));
 }
@@ -339,6 +520,7 @@ fn the_drawn_sidecar_is_the_written_one() {
         queue,
         Entry { physical: 4224, size: 91, tag_hash: 65, crc: 0xfeed_f00d },
         1_700_000_000_000,
+        b"KEYS\x01a\x02",
     );
     state.apply_fact(4400, b"k", Some(b"v"));
     let seal = Seal { position: 8192, epoch: 1, crc: 0xdead_beef, store_timestamp_ms: 1_700_000_000_000 };
@@ -362,8 +544,8 @@ fn the_drawn_sidecar_is_the_written_one() {
         assert_eq!(bytes[at..at + drawn.len()], drawn, "at {at:04x}");
         lines += 1;
     }
-    assert_eq!(lines, 16);
-    assert!(bytes[0x90..PAGE_BYTES].iter().all(|byte| *byte == 0));
+    assert_eq!(lines, 17);
+    assert!(bytes[0xa0..PAGE_BYTES].iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Checks the sidecars of a store that is not open against its segments: `ringmq log verify`.
 //!
-//! Every page, and that every record and every change of a fact in the segment is found in the sidecar as the segment
-//! has it. A sidecar that is missing is no finding: the next start makes it.
+//! Every page, and that every record, each of its keys and every change of a fact in the segment is found in the sidecar as
+//! the segment has it, and no other key. A sidecar that is missing is no finding: the next start makes it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,6 +11,7 @@ use crate::log::dump::Source;
 use crate::log::frame::{Frame, FrameKind, HEADER_BYTES, Header, ItemKind, split_fact};
 use crate::log::segment;
 use crate::log::verify::Finding;
+use crate::state::keys::{KeySearch, hashes_of, topic_hash};
 
 /// Checks the sidecars among these files, each opened by `open`.
 pub fn verify_names<'a>(
@@ -66,6 +67,7 @@ fn compare(
     }
     let mut position = 0;
     let mut facts: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    let mut keys = 0;
     let mut bytes = Vec::new();
     loop {
         bytes.resize(HEADER_BYTES, 0);
@@ -78,11 +80,24 @@ fn compare(
         let Ok(frame) = Frame::decode(&bytes) else { return Ok(Ok(None)) };
         for (item, physical, bytes) in frame.items() {
             match item.kind {
-                ItemKind::Record => match record(sidecar, physical, item.len, item.crc, item.tag_hash) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(Ok(Some(format!("it does not have the record at {physical}")))),
-                    Err(damaged) => return Ok(Err(damaged)),
-                },
+                ItemKind::Record => {
+                    match record(sidecar, physical, item.len, item.crc, item.tag_hash) {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            return Ok(Ok(Some(format!("it does not have the record at {physical}"))));
+                        }
+                        Err(damaged) => return Ok(Err(damaged)),
+                    }
+                    match keys_of(sidecar, physical, bytes) {
+                        Ok(Some(found)) => keys += found,
+                        Ok(None) => {
+                            return Ok(Ok(Some(format!(
+                                "it does not have a key of the record at {physical}"
+                            ))));
+                        }
+                        Err(damaged) => return Ok(Err(damaged)),
+                    }
+                }
                 ItemKind::FactPut => {
                     if let Some((key, value)) = split_fact(bytes) {
                         facts.insert(key.to_vec(), Some(value.to_vec()));
@@ -101,6 +116,9 @@ fn compare(
             break;
         }
         position += header.frame_bytes() as u64;
+    }
+    if sidecar.keys().is_some_and(|rows| rows != keys) {
+        return Ok(Ok(Some(format!("it has keys that its segment does not have: of them there are {keys}"))));
     }
     for (key, value) in &facts {
         match sidecar.change(key) {
@@ -122,6 +140,27 @@ fn record(sidecar: &Sidecar, physical: u64, len: u32, crc: u32, tag_hash: i32) -
     Ok(entry.is_some_and(|entry| {
         (entry.physical, entry.size, entry.crc, entry.tag_hash) == (physical, len, crc, tag_hash)
     }))
+}
+
+/// Number of different keys of a record, if all are found. Bytes that are no record are another check's finding.
+fn keys_of(sidecar: &Sidecar, physical: u64, record: &[u8]) -> Result<Option<u64>, Damaged> {
+    let Ok(record) = ringmq_wire::record::decode(record) else { return Ok(Some(0)) };
+    if sidecar.keys().is_none() {
+        return Ok(Some(0));
+    }
+    let mut hashes = Vec::new();
+    let record_bytes = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
+    hashes_of(topic_hash(record.topic), record_bytes, record.properties, |hash| hashes.push(hash));
+    hashes.sort_unstable();
+    hashes.dedup();
+    for hash in &hashes {
+        let mut search = KeySearch::one(*hash, physical);
+        sidecar.search_key(&mut search)?;
+        if search.found != [physical] {
+            return Ok(None);
+        }
+    }
+    Ok(Some(hashes.len() as u64))
 }
 
 /// Fills the buffer from there; false at the end of the file.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::QueueRef;
+use super::keys::Keys;
 use super::places::Places;
 use super::times::Times;
 use crate::sidecar::{Row, Seal};
@@ -21,6 +22,7 @@ pub(crate) struct Learnt {
     pub facts: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     pub times: Times,
     pub places: Places,
+    pub keys: Keys,
     /// Facts that there are, and records in the log, after all of it.
     pub live_facts: u64,
     pub records_so_far: u64,
@@ -46,6 +48,7 @@ impl Learnt {
             facts: BTreeMap::new(),
             times: Times::default(),
             places: Places::default(),
+            keys: Keys::default(),
             live_facts,
             records_so_far,
             seal: None,

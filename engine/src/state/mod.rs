@@ -1,4 +1,4 @@
-//! What `apply` derives from the log: queues, facts, times. Pure and deterministic.
+//! What `apply` derives from the log: queues, facts, keys, times. Pure and deterministic.
 //!
 //! The same calls, in the order of the log, are made when a batch is accepted and when the log is replayed: so
 //! a replayed state is the accepted state.
@@ -19,6 +19,7 @@
 //! sidecar is made (`sealing`).
 
 mod facts;
+pub(crate) mod keys;
 mod learnt;
 mod places;
 mod queues;
@@ -111,8 +112,14 @@ impl State {
         }
     }
 
-    /// A record of `queue` was appended; returns its offset.
-    pub fn apply_record(&mut self, queue: QueueRef, entry: Entry, store_timestamp_ms: i64) -> QueueOffset {
+    /// A record of `queue` was appended, with those properties; returns its offset.
+    pub fn apply_record(
+        &mut self,
+        queue: QueueRef,
+        entry: Entry,
+        store_timestamp_ms: i64,
+        properties: &[u8],
+    ) -> QueueOffset {
         let State { queues, learnt, records, .. } = self.roll_to(entry.physical);
         let learnt = learnt.back_mut().expect("there is a part for every place past the sidecars");
         *records += 1;
@@ -126,6 +133,9 @@ impl State {
         }
         learnt.times.push(store_timestamp_ms, entry.physical);
         learnt.places.push(entry.physical, known.occurrence);
+        let position =
+            u32::try_from(entry.physical - learnt.base).expect("segments are at most SEGMENT_BYTES_MAX");
+        learnt.keys.push(known.topic_hash, position, entry.size, properties);
         known.push(entry)
     }
 

@@ -82,6 +82,13 @@ impl<T> Chunked<T> {
         }
     }
 
+    /// Items just before one, as many as lie together; none before the first.
+    pub fn piece_before(&self, index: usize) -> &[T] {
+        let Some(last) = index.checked_sub(1) else { return &[] };
+        let piece = self.full.get(last / CHUNK).unwrap_or(&self.last);
+        piece.get(..=last % CHUNK).unwrap_or_default()
+    }
+
     /// Number of items at the front that pass; they are all before those that do not.
     pub fn partition_point(&self, passes: impl Fn(&T) -> bool) -> usize {
         let full = self.full.partition_point(|chunk| chunk.last().is_some_and(&passes));
@@ -119,5 +126,11 @@ mod tests {
             assert_eq!((list.at(n), list.partition_point(|item| *item < n)), (Some(&n), n));
         }
         assert_eq!((list.at(3 * CHUNK + 5), list.partition_point(|_| true)), (None, list.len()));
+        let mut left = list.len() - 1;
+        for (first, len) in [(3 * CHUNK, 4), (2 * CHUNK, CHUNK), (CHUNK, CHUNK), (0, CHUNK), (0, 0)] {
+            let piece = list.piece_before(left);
+            assert_eq!((piece.first(), piece.len()), ((len > 0).then_some(&first), len));
+            left -= piece.len();
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::QueueRef;
+use super::keys::topic_hash;
 use crate::offset::QueueOffset;
 use crate::sidecar::NO_SEGMENT;
 
@@ -54,6 +55,8 @@ pub(crate) struct Queue {
     pub occurrence: u32,
     /// The last segment with a sidecar in which it occurs.
     pub last_sealed: u64,
+    /// The hash of what the keys of its topic begin with.
+    pub topic_hash: u32,
     /// Where a reader of it was last.
     pub reader_at: Cell<u64>,
 }
@@ -74,6 +77,7 @@ impl Queue {
             last_segment: NO_SEGMENT,
             occurrence: 0,
             last_sealed: NO_SEGMENT,
+            topic_hash: topic_hash(topic),
             reader_at: Cell::new(NO_SEGMENT),
         }
     }

@@ -1,10 +1,13 @@
-//! Where records are, by queue offset, by place and by time: in memory or in a sidecar. Pure.
+//! Where records are, by queue offset, by place, by time and by key: in memory or in a sidecar. Pure.
 //!
 //! What lies in a sidecar that turns out to be damaged is not found; the sidecar remembers that it is, and is made
 //! again. Until then a place that is asked for is rather too early than too late.
 
 use super::State;
+use super::keys::{KeySearch, key_hash, topic_hash};
 use super::queues::{Entry, Queue};
+use crate::keys::{FoundByKey, KeyQuery};
+use crate::limits::{FOUND_BY_KEY_MAX, KEY_ROWS_SEARCHED_MAX, KEY_SEGMENTS_SEARCHED_MAX};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::planted::{self, Bug};
 use crate::sidecar::{Damaged, ENTRY_BYTES, Sidecar, queue_key, queue_of_key};
@@ -110,17 +113,65 @@ impl State {
     /// `end`.
     pub fn stored_at_or_after(&self, queue: &Queue, timestamp_ms: i64, end: QueueOffset) -> QueueOffset {
         let too_early = || self.first_kept(queue).min(end);
-        let Ok(in_sidecars) = self.sidecars.first_stored_at_or_after(timestamp_ms) else {
-            return too_early();
-        };
-        let in_memory = || self.learnt.iter().find_map(|learnt| learnt.times.first_at_or_after(timestamp_ms));
-        let Some(physical) = in_sidecars.or_else(in_memory) else { return end };
+        let Ok(physical) = self.first_stored(timestamp_ms) else { return too_early() };
+        let Some(physical) = physical else { return end };
         let (topic, queue_id) = queue.name();
         let key = queue_key(topic, queue_id);
         let sealed = self.sidecars.first_record_at_or_after(&key, physical, queue.last_sealed);
         let Ok(sealed) = sealed else { return too_early() };
         let first = sealed.unwrap_or_else(|| queue.held_before(physical));
         QueueOffset(first).max(self.first_kept(queue)).min(end)
+    }
+
+    /// Where the first record stored at or after a time lies.
+    pub fn first_stored(&self, timestamp_ms: i64) -> Result<Option<u64>, Damaged> {
+        let in_sidecars = self.sidecars.first_stored_at_or_after(timestamp_ms)?;
+        let in_memory = || self.learnt.iter().find_map(|learnt| learnt.times.first_at_or_after(timestamp_ms));
+        Ok(in_sidecars.or_else(in_memory))
+    }
+
+    /// Looks for records with a key that lie before `before`, which is the end of what may be seen or less.
+    pub fn find_by_key(&self, query: &KeyQuery<'_>, before: u64, max: usize) -> Result<FoundByKey, Damaged> {
+        let (from_ms, to_ms) = query.stored_ms.clone().into_inner();
+        let Some(from) = self.first_stored(from_ms)? else { return Ok(FoundByKey::default()) };
+        let after = match to_ms.checked_add(1) {
+            Some(after_ms) => self.first_stored(after_ms)?,
+            None => None,
+        };
+        let mut search = KeySearch {
+            hash: key_hash(topic_hash(query.topic), query.key.as_bytes()),
+            from: from.max(self.first_base()),
+            before: after.map_or(before, |after| after.min(before)),
+            max: max.clamp(1, FOUND_BY_KEY_MAX),
+            rows_left: KEY_ROWS_SEARCHED_MAX,
+            segments_left: KEY_SEGMENTS_SEARCHED_MAX,
+            found: Vec::new(),
+        };
+        // What was found before a damaged sidecar is good; the next look-up begins at it.
+        if let Err(damaged) = self.search_key(&mut search)
+            && search.found.is_empty()
+        {
+            return Err(damaged);
+        }
+        let next = (search.before > search.from).then_some(PhysicalOffset(search.before));
+        Ok(FoundByKey { candidates: search.found.into_iter().map(PhysicalOffset).collect(), next })
+    }
+
+    /// Goes on with a look-up of a key, the newest segment first. It stops before a sidecar that is damaged.
+    fn search_key(&self, search: &mut KeySearch) -> Result<(), Damaged> {
+        while !search.is_over() {
+            let last = search.before - 1;
+            let base = last - last % self.segment_bytes;
+            match self.sidecars.at(base) {
+                Some(sidecar) => sidecar.search_key(search)?,
+                None => match self.learnt(base) {
+                    Some(learnt) => learnt.keys.search(base, search),
+                    None => search.before = base,
+                },
+            }
+            search.segments_left -= 1;
+        }
+        Ok(())
     }
 
     /// When the record at `physical` was stored.

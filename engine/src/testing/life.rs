@@ -8,7 +8,7 @@
 //!
 //! Watched at every step
 //!  1. The watermark never goes back, and never moves again once the log is poisoned.
-//!  2. Consumers see nothing that is not durable.
+//!  2. Consumers see nothing that is not durable, and nothing else is found by a key.
 //!  3. A program that waits in vain is a failure.
 //!  4. What was planned to be read is read, whatever retires meanwhile, and nothing retires before its time.
 
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::keyed;
 use super::model::{CheckError, Model, Plan, QUEUES};
 use super::workload::{FOLDER, Pace};
 use crate::batch::Batch;
@@ -273,6 +274,9 @@ impl Life {
                 return Err(format!("the watermark of a poisoned log moved from {at:?} to {durable:?}"));
             }
             _ => {}
+        }
+        if let Some(found) = keyed::newest(store).filter(|found| found.0 >= durable.0) {
+            return Err(format!("a record at {found:?} is found by its key, {durable:?} is durable"));
         }
         let model = self.model.borrow();
         let answered = model.answered(durable);

@@ -15,6 +15,7 @@
 pub mod cold;
 pub mod crash;
 pub mod io_fault;
+mod keyed;
 pub mod life;
 pub mod model;
 pub mod rot;

@@ -12,13 +12,15 @@
 //!  2. Per queue: offsets are dense from the minimum, and every record is byte for byte the one accepted. The minimum is
 //!     the first record that lies in a segment which has not retired.
 //!  3. The facts are exactly those of the prefix.
-//!  4. The recovered store claims nothing durable beyond its end, and shows all of what it recovered.
+//!  4. Each record is found by its keys, and by no other ([`super::keyed`]).
+//!  5. The recovered store claims nothing durable beyond its end, and shows all of what it recovered.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringmq_wire::record::{Draft, place};
 
+use super::keyed::{self, properties};
 use crate::batch::Batch;
 use crate::env::Env;
 use crate::offset::QueueOffset;
@@ -81,7 +83,7 @@ impl Plan {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &body,
-            properties: b"",
+            properties: properties(self.number).as_bytes(),
         })
     }
 }
@@ -279,6 +281,7 @@ async fn observe_once<E: Env>(store: &Store<E>) -> Result<State, CheckError> {
         (state.first[queue], state.counts[queue]) = (first.0, end.0);
         state.queues[queue] = read_all(store, at, first, end).await?;
     }
+    keyed::check(store, &state.queues).await?;
     store.facts_with_prefix(b"", |key, value| {
         state.facts.insert(key.to_vec(), value.to_vec());
     });

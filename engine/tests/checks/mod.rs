@@ -82,7 +82,7 @@ fn with_right_pages(input: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&sums);
     let mut footer = [0; FOOTER_BYTES];
     footer[..end.len()].copy_from_slice(end);
-    footer[..8].copy_from_slice(b"RMQS\x00\x01\x00\x00");
+    footer[..8].copy_from_slice(b"RMQS\x00\x02\x00\x00");
     footer[52..56].copy_from_slice(&crc32fast::hash(&sums).to_be_bytes());
     footer[104..112].copy_from_slice(&pages_bytes.to_be_bytes());
     let crc = crc32fast::hash(&footer[..FOOTER_BYTES - 4]);
@@ -96,7 +96,8 @@ pub fn sidecar_seeds() -> Vec<Vec<u8>> {
     let life = Life::open(Disk::new(), cold_options(SEGMENT, None)).expect("it opens");
     for number in 0..60_u64 {
         let mut batch = Batch::default();
-        life.add_record(&mut batch, number as i32 % 6, &[7; 900]);
+        let properties = "KEYS\x01k1 k2\x02UNIQ_KEY\x01u\x02";
+        life.add_record_with(&mut batch, number as i32 % 6, &[7; 900], properties);
         batch.put(&[b'k', number as u8 % 20], &number.to_be_bytes());
         if number % 7 == 3 {
             batch.delete(&[b'k', number as u8 % 5]);

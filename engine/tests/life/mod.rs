@@ -23,7 +23,7 @@ pub const FOLDER: &str = "/shard";
 /// Length of a segment, where nothing else is said.
 pub const SEGMENT: u64 = 32 * 1024;
 /// The topic of all records.
-const TOPIC: &str = "orders";
+pub const TOPIC: &str = "orders";
 const ALL: ReadBudget = ReadBudget { records_max: 1000, bytes_max: 1 << 20, entries_max: 1000 };
 
 /// An open store.
@@ -101,6 +101,11 @@ impl Life {
 
     /// Adds a record to a batch.
     pub fn add_record(&self, batch: &mut Batch, queue_id: i32, body: &[u8]) {
+        self.add_record_with(batch, queue_id, body, "");
+    }
+
+    /// Adds a record with properties to a batch.
+    pub fn add_record_with(&self, batch: &mut Batch, queue_id: i32, body: &[u8], properties: &str) {
         let draft = Draft {
             topic: TOPIC,
             queue_id,
@@ -112,7 +117,7 @@ impl Life {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body,
-            properties: b"",
+            properties: properties.as_bytes(),
         };
         batch.record(self.store.queue(TOPIC, queue_id), 0, &draft).expect("it is a record");
     }
