@@ -2,13 +2,16 @@
 
 mod life;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use life::{Life, SEGMENT, bytes, cold_options, names, sidecars};
+use life::{FOLDER, Life, SEGMENT, bytes, cold_options, names, sidecars};
 use ringmq_engine::Batch;
 use ringmq_engine::env::sim::Disk;
+use ringmq_engine::log::dump::Source;
 use ringmq_engine::offset::{PhysicalOffset, QueueOffset};
+use ringmq_engine::sidecar::verify::verify_names;
 use ringmq_engine::store::{OpenError, ReadBudget};
 use ringmq_wire::record::decode;
 
@@ -221,13 +224,20 @@ fn the_only_sidecar_with_all_facts_is_named_when_it_cannot_be_made_again() {
     let mut disk = retained(true);
     let oldest = sidecars(&disk).remove(0);
     disk.lose(&oldest).expect("it is there");
-    match open_keeping(disk, None).map(|life| life.report) {
+    match open_keeping(disk.clone(), None).map(|life| life.report) {
         Err(OpenError::Corrupt { file, what, .. }) => {
             assert_eq!(Path::new(&file), oldest);
             assert!(what.contains("restore this file from a copy"), "{what}");
         }
         other => panic!("{other:?}"),
     }
+    let open = |name: &str| -> std::io::Result<Box<dyn Source>> {
+        Ok(Box::new(Cursor::new(disk.bytes(&Path::new(FOLDER).join(name))?)))
+    };
+    let (_, findings) = verify_names(&names(&disk, ""), open).expect("memory is readable");
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(Path::new(FOLDER).join(&finding.file), oldest);
+    assert!(finding.what.contains("restore it from a copy"), "{}", finding.what);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Checks the sidecars of a store that is not open against its segments: `ringmq log verify`.
 //!
 //! Every page, and that every record, each of its keys and every change of a fact in the segment is found in the sidecar as
-//! the segment has it, and no other key. A sidecar that is missing is no finding: the next start makes it.
+//! the segment has it, and no other key. A sidecar that is missing is no finding: the next start makes it. Unless segments
+//! have retired, and no other sidecar has all facts: then it cannot be made.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -20,17 +21,14 @@ pub fn verify_names<'a>(
 ) -> io::Result<(u64, Vec<Finding>)> {
     let mut findings = Vec::new();
     let mut sidecars = 0;
+    let mut has_base = false;
     for name in names {
         let Some(base) = super::base_of(name) else { continue };
         sidecars += 1;
         let mut bytes = Vec::new();
         open(name)?.read_to_end(&mut bytes)?;
         let mut find = |position, what: String| {
-            findings.push(Finding {
-                file: name.clone(),
-                position,
-                what: what + "; the next start makes it again",
-            });
+            findings.push(Finding { file: name.clone(), position, what });
         };
         let sidecar = match Sidecar::decode(Box::new(bytes)) {
             Ok(sidecar) if sidecar.base() == base => sidecar,
@@ -49,11 +47,22 @@ pub fn verify_names<'a>(
             continue;
         }
         match compare(&sidecar, open(&segment)?)? {
-            Ok(None) => {}
+            Ok(None) => has_base |= sidecar.has_base(),
             Ok(Some(what)) => find(0, what),
             Err(damaged) => find(damaged.position, "a page fails its checksum".into()),
         }
     }
+    let first = names.iter().filter_map(|name| segment::base_of(name)).min().unwrap_or(0);
+    let can_be_made = first == 0 || has_base;
+    if !can_be_made && findings.is_empty() {
+        let file = super::file_name(first);
+        findings.push(Finding { file, position: 0, what: "it is missing".into() });
+    }
+    let remedy = match can_be_made {
+        true => "the next start makes it again",
+        false => "restore it from a copy: no other sidecar has the facts of segments that have retired",
+    };
+    findings.iter_mut().for_each(|finding| finding.what = format!("{}; {remedy}", finding.what));
     Ok((sidecars, findings))
 }
 
