@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use ringmq_engine::log::dump::{Source, dump};
 use ringmq_engine::log::segment;
-use ringmq_engine::log::verify::{VerifyReport, verify};
+use ringmq_engine::log::verify::{VerifyReport, verify_names};
 use ringmq_engine::sidecar;
 use serde_json::json;
 
+use super::progress::Files;
 use super::{FAILED, repair};
 
 /// What can be asked about log files.
@@ -100,13 +101,14 @@ fn dump_file(file: &Path) -> io::Result<bool> {
 fn verify_folders(folder: &Path, format: Format) -> io::Result<bool> {
     let mut reports = Vec::new();
     for shard in shard_folders(folder)? {
-        let mut report = verify(&shard)?;
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&shard)? {
-            names.extend(entry?.file_name().into_string().ok());
-        }
-        names.sort();
+        let mut report = verify_log(&shard)?;
+        let names = names(&shard)?;
+        let files =
+            Files::new("checking", names.iter().filter(|name| sidecar::base_of(name).is_some()).count());
         let open = |name: &str| -> io::Result<Box<dyn Source>> {
+            if sidecar::base_of(name).is_some() {
+                files.next(name);
+            }
             Ok(Box::new(std::fs::File::open(shard.join(name))?))
         };
         let (sidecars, findings) = sidecar::verify::verify_names(&names, open)?;
@@ -122,6 +124,28 @@ fn verify_folders(folder: &Path, format: Format) -> io::Result<bool> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(reports.iter().all(|(_, report)| report.is_whole()))
+}
+
+/// What is in the segments of a shard's folder.
+pub(super) fn verify_log(shard: &Path) -> io::Result<VerifyReport> {
+    let names = names(shard)?;
+    let files = Files::new("checking", names.iter().filter(|name| segment::base_of(name).is_some()).count());
+    verify_names(&names, |name| {
+        if segment::base_of(name).is_some() {
+            files.next(name);
+        }
+        Ok(Box::new(std::fs::File::open(shard.join(name))?))
+    })
+}
+
+/// The names of all files in a folder, sorted.
+pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The folders of a data folder's shards, in order; a folder that has none is a shard's itself.

@@ -4,7 +4,8 @@
 //! to stderr; colours only on a terminal.
 //!
 //! [`serve`] turns flags into settings and starts; [`banner`] says what came up; [`errors`] says what did not, and
-//! the remedy; [`log_files`] looks into log files, [`repair`] copies what is whole of them; [`paint`] knows colours.
+//! the remedy; [`log_files`] looks into log files, [`repair`] copies what is whole of them; [`paint`] knows colours,
+//! [`progress`] draws a bar.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ pub mod banner;
 pub mod errors;
 pub mod log_files;
 pub mod paint;
+pub mod progress;
 pub mod repair;
 pub mod serve;
 

@@ -20,9 +20,12 @@ use std::path::Path;
 use ringmq_engine::env::BLOCK_BYTES;
 use ringmq_engine::folder::{MARKER_FILE, Marker};
 use ringmq_engine::log::segment;
-use ringmq_engine::log::verify::{VerifyReport, verify};
+use ringmq_engine::log::verify::VerifyReport;
 use ringmq_engine::salvage::{Replaced, Salvage, Segment};
 use ringmq_engine::sidecar;
+
+use super::log_files::{names, verify_log};
+use super::progress::Files;
 
 /// What a copy has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,18 +86,17 @@ impl fmt::Display for Repaired {
 
 /// Copies what is whole of the store in `folder`.
 pub fn repair(folder: &Path, copy: &Path) -> io::Result<Repaired> {
-    let report = verify(folder)?;
+    let report = verify_log(folder)?;
     if report.findings.iter().any(|finding| finding.file == MARKER_FILE) {
         return Err(io::Error::other(format!("without {MARKER_FILE} it is not known what the files are")));
     }
-    let mut bases = copy_files(folder, copy)?;
-    bases.sort_unstable();
+    let bases = copy_files(folder, copy)?;
     let mut repaired = Repaired { segments: bases.len(), ..Repaired::default() };
     if let Some((damaged, position)) = first_damage(&report) {
         let why = match replace(copy, &bases, report.end)? {
             Ok(replaced) => {
                 repaired.replaced = replaced;
-                verify(copy)?.findings.first().map(|finding| finding.what.clone())
+                verify_log(copy)?.findings.first().map(|finding| finding.what.clone())
             }
             Err(why) => Some(why),
         };
@@ -110,18 +112,20 @@ pub fn repair(folder: &Path, copy: &Path) -> io::Result<Repaired> {
     Ok(repaired)
 }
 
-/// Copies the marker, the segments and their sidecars. Returns the segments.
+/// Copies the marker, the segments and their sidecars. Returns the segments, in order.
 fn copy_files(folder: &Path, copy: &Path) -> io::Result<Vec<u64>> {
     fs::create_dir(copy)?;
     let mut bases = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let Some(text) = name.to_str() else { continue };
-        bases.extend(segment::base_of(text));
-        if text == MARKER_FILE || segment::base_of(text).is_some() || sidecar::base_of(text).is_some() {
-            fs::copy(folder.join(&name), copy.join(&name))?;
-            File::open(copy.join(&name))?.sync_all()?;
-        }
+    let mut names = names(folder)?;
+    names.retain(|name| {
+        name == MARKER_FILE || segment::base_of(name).is_some() || sidecar::base_of(name).is_some()
+    });
+    let files = Files::new("copying", names.len());
+    for name in names {
+        files.next(&name);
+        bases.extend(segment::base_of(&name));
+        fs::copy(folder.join(&name), copy.join(&name))?;
+        File::open(copy.join(&name))?.sync_all()?;
     }
     Ok(bases)
 }
