@@ -5,6 +5,11 @@
 //! [`RECORDS`] records by turns, and an offset of [`GROUP`] in each. The content follows from these constants, so nothing
 //! else is kept beside the archive, and they never change.
 //!
+//! | archive | what is on disk |
+//! |---|---|
+//! | `0.1.0` | log 1, sidecars 1, which keep no keys |
+//! | `0.1.0-keys` | log 1, sidecars 2; the records have keys |
+//!
 //! A version that changes what is on disk adds its own folder, made by it:
 //!
 //! ```text
@@ -20,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::compat::build::root;
 use crate::compat::process::run;
-use crate::compat::ringmq::{Node, NodeSettings};
+use crate::compat::ringmq::{Node, NodeSettings, binary};
 use crate::compat::site::Folder;
 use crate::load::remoting::Remoting;
 
@@ -74,11 +79,14 @@ pub fn make(version: &str) -> PathBuf {
     archive
 }
 
-/// Unpacks an archive, starts a node on it, and compares.
+/// Unpacks an archive, checks it at rest, starts a node on it, and compares.
 pub fn check(archive: &Path) {
     let work = Folder::new("upgrade");
     run("tar", Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&work.path), PATIENCE);
-    let node = Node::start(settings(&work.path.join("data")));
+    let data = work.path.join("data");
+    // Records, keys and facts of sidecars against their segments.
+    run("ringmq log verify", Command::new(binary()).args(["log", "verify"]).arg(&data), PATIENCE);
+    let node = Node::start(settings(&data));
     let mut remoting = Remoting::connect(&node.settings.shard_address(0)).expect("it listens");
     for queue in 0..QUEUES {
         check_queue(&mut remoting, queue);
@@ -116,7 +124,9 @@ fn send(remoting: &mut Remoting) {
     let mut sent = 0;
     while sent < RECORDS || !open.is_empty() {
         while sent < RECORDS && open.len() < WINDOW {
-            let opaque = remoting.call(310, &Remoting::send_fields(TOPIC, sent % QUEUES), &body(sent));
+            let mut fields = Remoting::send_fields(TOPIC, sent % QUEUES);
+            fields["i"] = format!("KEYS\x01all k{}\x02UNIQ_KEY\x01{sent:032X}\x02", sent % 10).into();
+            let opaque = remoting.call(310, &fields, &body(sent));
             open.insert(opaque.expect("it is sent"), sent);
             sent += 1;
         }
