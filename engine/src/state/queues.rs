@@ -12,12 +12,17 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::QueueRef;
 use super::keys::topic_hash;
 use crate::offset::QueueOffset;
 use crate::sidecar::NO_SEGMENT;
 
 const CHUNK: usize = 4096;
+/// Entries that lie in the queue itself: of 100,000 queues each has a few in a segment, and gets them without a
+/// call of the allocator, and loses them so.
+const FEW: usize = 4;
 
 /// Where one record lies: 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,7 @@ pub(crate) struct Queue {
     /// Offset of the first entry in the chunks.
     base: u64,
     full: VecDeque<Vec<Entry>>,
-    last: Vec<Entry>,
+    last: SmallVec<[Entry; FEW]>,
     /// End of what consumers may see.
     pub visible_end: QueueOffset,
     /// The frame that last took a record of it, and the place of its mark there.
@@ -70,7 +75,7 @@ impl Queue {
             held_from: 0,
             base: 0,
             full: VecDeque::new(),
-            last: Vec::new(),
+            last: SmallVec::new(),
             visible_end: QueueOffset(0),
             marked: None,
             grown: false,
@@ -113,7 +118,7 @@ impl Queue {
     pub fn push(&mut self, entry: Entry) -> QueueOffset {
         let offset = self.end();
         if self.last.len() == CHUNK {
-            self.full.push_back(std::mem::take(&mut self.last));
+            self.full.push_back(std::mem::take(&mut self.last).into_vec());
         }
         self.last.push(entry);
         offset
@@ -128,7 +133,7 @@ impl Queue {
     pub fn held_run(&self, offset: u64) -> &[Entry] {
         let index = offset.checked_sub(self.base).filter(|_| offset >= self.held_from);
         let Some(index) = index.and_then(|index| usize::try_from(index).ok()) else { return &[] };
-        let chunk = self.full.get(index / CHUNK).unwrap_or(&self.last);
+        let chunk = self.full.get(index / CHUNK).map_or(&self.last[..], Vec::as_slice);
         if index / CHUNK > self.full.len() { &[] } else { chunk.get(index % CHUNK..).unwrap_or_default() }
     }
 
@@ -142,7 +147,7 @@ impl Queue {
             let dropped = usize::try_from(self.held_from - self.base).unwrap_or(usize::MAX);
             self.last.drain(..dropped.min(self.last.len()));
             self.base = self.held_from;
-            if self.last.len() * 4 < self.last.capacity() {
+            if self.last.spilled() && self.last.len() * 4 < self.last.capacity() {
                 self.last.shrink_to_fit();
             }
         }
@@ -267,7 +272,7 @@ mod tests {
         assert_eq!((queue.full.len(), queue.last.len()), (0, 100));
         assert!(queue.last.capacity() < CHUNK / 4);
         queue.drop_before(3 * CHUNK as u64);
-        assert_eq!(queue.last.capacity(), 0);
+        assert!(!queue.last.spilled());
     }
 
     #[test]
