@@ -259,7 +259,7 @@ impl<E: Env> Start<'_, E> {
                 env.remove(&path).await.map_err(|error| failed("removing", &path, &error))?;
             }
             let Some(base) = sidecar::base_of(&name) else { continue };
-            let decoded = match env.map(&path).await {
+            let decoded = match env.map(&path, Vec::new()).await {
                 Ok(bytes) => Sidecar::decode(bytes).map_err(|fault| fault.to_string()),
                 Err(error) => Err(error.to_string()),
             };

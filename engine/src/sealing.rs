@@ -21,6 +21,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -258,16 +259,18 @@ async fn write_sidecar<E: Env>(
         assert_eq!(learnt.base, base, "segments get their sidecars in order");
         Builder::new(identity, seal, learnt, state.sidecars()).on(foundation)
     };
-    let written = write_unfinished(env, &unfinished, builder, state, base, goes_on).await;
-    if let Err(error) = written {
-        // It is in the way of nobody but the next attempt, which removes it, too.
-        let _ = env.remove(&unfinished).await;
-        return Err(error);
-    }
+    let needed = match write_unfinished(env, &unfinished, builder, state, base, goes_on).await {
+        Ok(needed) => needed,
+        Err(error) => {
+            // It is in the way of nobody but the next attempt, which removes it, too.
+            let _ = env.remove(&unfinished).await;
+            return Err(error);
+        }
+    };
     let path = sidecar::path(folder, base);
     env.rename(&unfinished, &path).await?;
     env.sync_folder(folder).await?;
-    let sidecar = Sidecar::decode(env.map(&path).await?)?;
+    let sidecar = Sidecar::decode(env.map(&path, needed).await?)?;
     check_needed(&sidecar).await?;
     Ok(Rc::new(sidecar))
 }
@@ -282,6 +285,7 @@ pub(crate) async fn check_needed(sidecar: &Sidecar) -> Result<(), Damaged> {
     Ok(())
 }
 
+/// Returns which parts of it [`check_needed`] will read.
 async fn write_unfinished<E: Env>(
     env: &E,
     path: &Path,
@@ -289,7 +293,7 @@ async fn write_unfinished<E: Env>(
     state: &RefCell<State>,
     base: u64,
     goes_on: impl Fn() -> bool,
-) -> Result<(), SealError> {
+) -> Result<Vec<Range<u64>>, SealError> {
     let how = OpenHow { create_new: true, write: true, sync_writes: false };
     let file = match env.open(path, how).await {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -323,5 +327,5 @@ async fn write_unfinished<E: Env>(
         file.flush().await?;
     }
     file.close().await?;
-    Ok(())
+    Ok(builder.needed())
 }

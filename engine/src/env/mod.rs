@@ -14,7 +14,7 @@ pub mod sim;
 
 use std::future::Future;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -112,8 +112,9 @@ pub trait Env: Clone + std::fmt::Debug + 'static {
     fn buffer_to_fill(&self, len: usize) -> Self::Buffer;
     /// Opens a file.
     fn open(&self, path: &Path, how: OpenHow) -> impl Future<Output = io::Result<Self::File>>;
-    /// Maps a file that is never written again.
-    fn map(&self, path: &Path) -> impl Future<Output = io::Result<Mapped>>;
+    /// Maps a file that is never written again. What is touched `soon` is in memory by then, if the system knows how:
+    /// otherwise the shard that touches it waits for the disk, and cannot do anything else meanwhile.
+    fn map(&self, path: &Path, soon: Vec<Range<u64>>) -> impl Future<Output = io::Result<Mapped>>;
     /// The names in a folder, sorted.
     fn list(&self, folder: &Path) -> impl Future<Output = io::Result<Vec<String>>>;
     /// Creates a folder and its parents; fine if it is there.

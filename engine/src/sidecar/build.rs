@@ -1,14 +1,15 @@
 //! The merge that makes a sidecar: from the sidecars before it, and what was learnt from its segment. Pure.
 //!
 //! It is taken in steps, each bounded, so that whoever runs it can let others run in between; bytes come out as they
-//! are made, and never more than one step's are held. What is held for longer is four bytes per queue of the segment,
-//! eight per key, four per 16 KiB of the file, and half a byte per fact.
+//! are made, and never more than one step's are held. What is held for longer is the name of each queue of the segment and
+//! twelve bytes, eight per key, four per 16 KiB of the file, and half a byte per fact.
 //!
 //! The same input gives the same bytes, whichever steps it is taken in.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::keys::KeySort;
@@ -17,7 +18,7 @@ use super::table::{Row, Section, push_row};
 use super::{
     BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, KEYS, Merge,
     NO_SEGMENT, PAGE_BYTES, PLACES, QUEUES, QueueRow, ROWS_PER_INDEX, SECTIONS, STRIDES, Seal, Sidecar,
-    SidecarSet, Source, TIMES, queue_key,
+    SidecarSet, Source, TIMES,
 };
 use crate::env::BLOCK_BYTES;
 use crate::limits::{SIDECAR_BASE_FREE_PART, SIDECAR_STEP_ROWS, SIDECARS_SINCE_BASE_MAX};
@@ -58,6 +59,7 @@ pub(crate) struct Builder {
     phase: Phase,
     out: Output,
     footer: Footer,
+    queue_keys: QueueKeys,
     runs: Vec<Vec<u32>>,
     /// The segment's queues in the order of their keys.
     order: Vec<u32>,
@@ -108,6 +110,7 @@ impl Builder {
             phase: Phase::Sort,
             out: Output::default(),
             footer,
+            queue_keys: QueueKeys::default(),
             runs: Vec::new(),
             order: Vec::new(),
             row_of: Vec::new(),
@@ -158,24 +161,30 @@ impl Builder {
         self.out.take(if self.phase == Phase::Done { 1 } else { least.max(1) })
     }
 
+    /// Once it is done: what of the file a store reads at once.
+    pub fn needed(&self) -> Vec<Range<u64>> {
+        self.footer.needed().map(|section| section.at..section.at + section.bytes).collect()
+    }
+
     /// Sorts some queues; when all are in sorted runs, merges these.
     fn sort(&mut self, input: Input<'_>) -> Phase {
         let occurrences = input.learnt.queues.len();
         let sorted: usize = self.runs.iter().map(Vec::len).sum();
-        let key = |at: u32| {
-            let (topic, queue_id) = input.queues.at(input.learnt.queues[at as usize].queue).name();
-            queue_key(topic, queue_id)
-        };
         if sorted < occurrences && self.order.is_empty() {
             let to = occurrences.min(sorted + SIDECAR_STEP_ROWS);
+            for occurrence in &input.learnt.queues[sorted..to] {
+                let (topic, queue_id) = input.queues.at(occurrence.queue).name();
+                self.queue_keys.push(topic, queue_id);
+            }
             let mut run: Vec<u32> = (sorted as u32..to as u32).collect();
-            run.sort_by_cached_key(|at| key(*at));
-            run.reverse();
+            run.sort_unstable_by(|one, other| self.queue_keys.at(*other).cmp(self.queue_keys.at(*one)));
             self.runs.push(run);
             return Phase::Sort;
         }
-        let heads = self.runs.iter().enumerate().filter_map(|(run, rest)| Some((key(*rest.last()?), run)));
-        let mut heap: BinaryHeap<Reverse<(Vec<u8>, usize)>> = heads.map(Reverse).collect();
+        let keys = &self.queue_keys;
+        let heads =
+            self.runs.iter().enumerate().filter_map(|(run, rest)| Some((keys.at(*rest.last()?), run)));
+        let mut heap: BinaryHeap<Reverse<(&[u8], usize)>> = heads.map(Reverse).collect();
         for _ in 0..SIDECAR_STEP_ROWS {
             let Some(Reverse((_, run))) = heap.pop() else {
                 self.row_of = vec![0; occurrences];
@@ -188,7 +197,7 @@ impl Builder {
             };
             self.order.extend(self.runs[run].pop());
             if let Some(at) = self.runs[run].last() {
-                heap.push(Reverse((key(*at), run)));
+                heap.push(Reverse((keys.at(*at), run)));
             }
         }
         Phase::Sort
@@ -196,18 +205,19 @@ impl Builder {
 
     fn queues(&mut self, input: Input<'_>, next: usize, mut entry: u32) -> Phase {
         let to = self.order.len().min(next + SIDECAR_STEP_ROWS);
+        let keys = mem::take(&mut self.queue_keys);
         for at in next..to {
             let occurrence = &input.learnt.queues[self.order[at] as usize];
             let queue = input.queues.at(occurrence.queue);
             let count = queue.held_before(self.end()) - occurrence.first;
             let count = u32::try_from(count).expect("a segment has fewer than 2^32 records");
-            let (topic, queue_id) = queue.name();
             let lost = planted::is(Bug::SidecarPreviousLost);
             let previous = if lost { NO_SEGMENT } else { occurrence.previous };
             let row = QueueRow { first: occurrence.first, count, entry, previous };
-            self.row(QUEUES, &queue_key(topic, queue_id), Some(&row.encode()));
+            self.row(QUEUES, keys.at(self.order[at]), Some(&row.encode()));
             entry += count;
         }
+        self.queue_keys = keys;
         if to < self.order.len() {
             return Phase::Queues { next: to, entry };
         }
@@ -353,25 +363,21 @@ impl Builder {
 
     fn base_queues(&mut self, input: Input<'_>, after: Option<Vec<u8>>) -> Result<Phase, Damaged> {
         let from = after.as_deref().unwrap_or_default();
-        let own = {
-            let (order, end) = (&self.order, self.end());
-            let name = |at: &u32| {
-                let (topic, queue_id) = input.queues.at(input.learnt.queues[*at as usize].queue).name();
-                queue_key(topic, queue_id)
-            };
-            let first = order.partition_point(|at| name(at).as_slice() < from);
-            // The keys are made here, so their rows are: a step's worth of them.
-            let rows = order[first..].iter().take(SIDECAR_STEP_ROWS + 1);
-            rows.map(|at| {
+        let (order, keys, end) = (&self.order, mem::take(&mut self.queue_keys), self.end());
+        let first = order.partition_point(|at| keys.at(*at) < from);
+        // A step's worth of them.
+        let own: Vec<_> = order[first..]
+            .iter()
+            .take(SIDECAR_STEP_ROWS + 1)
+            .map(|at| {
                 let queue = input.queues.at(input.learnt.queues[*at as usize].queue);
-                (name(at), QueueEnd { end: queue.held_before(end), last: self.footer.base }.encode())
+                (*at, QueueEnd { end: queue.held_before(end), last: self.footer.base }.encode())
             })
-            .collect::<Vec<_>>()
-        };
+            .collect();
         let previous = self.previous.clone();
         let (sources, mut bases) = previous.queues_from(from)?;
         bases.insert(0, self.footer.base);
-        let own_rows = own.iter().map(|(key, value)| Row { key, value: Some(value) });
+        let own_rows = own.iter().map(|(at, value)| Row { key: keys.at(*at), value: Some(value) });
         let own_source = Source::Memory(Box::new(own_rows));
         let mut merge = Merge::new(std::iter::once(own_source).chain(sources))?;
         let mut taken = 0;
@@ -384,7 +390,10 @@ impl Builder {
             }
             taken += 1;
             if taken == SIDECAR_STEP_ROWS {
-                return Ok(Phase::BaseQueues { after: Some(row.key.to_vec()) });
+                let after = Some(row.key.to_vec());
+                drop(merge);
+                self.queue_keys = keys;
+                return Ok(Phase::BaseQueues { after });
             }
         }
         self.end_table(BASE_QUEUES);
@@ -470,6 +479,27 @@ impl Builder {
             self.fixed(number + 1, &place.to_be_bytes());
         }
         self.end_section(number + 1);
+    }
+}
+
+/// The keys of the segment's queues, in the order in which they first occurred.
+#[derive(Default)]
+struct QueueKeys {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl QueueKeys {
+    fn push(&mut self, topic: &str, queue_id: i32) {
+        self.bytes.extend_from_slice(topic.as_bytes());
+        self.bytes.extend_from_slice(&queue_id.to_be_bytes());
+        self.ends.push(u32::try_from(self.bytes.len()).expect("the names of a segment are shorter than it"));
+    }
+
+    fn at(&self, occurrence: u32) -> &[u8] {
+        let at = occurrence as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[at] as usize]
     }
 }
 

@@ -132,6 +132,12 @@ impl QueueEnd {
 }
 
 impl Footer {
+    /// What a store without its learnt part cannot do without: queues and facts.
+    pub fn needed(&self) -> impl Iterator<Item = Section> {
+        let tables = [QUEUES, CHANGES, BASE_QUEUES, BASE_FACTS];
+        tables.into_iter().flat_map(|table| [self.sections[table], self.sections[table + 1]])
+    }
+
     pub fn encode(&self) -> [u8; FOOTER_BYTES] {
         let mut bytes = [0; FOOTER_BYTES];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
@@ -504,11 +510,8 @@ impl Sidecar {
     /// Checks at most `max` bytes from `from` on of what a store without its learnt part cannot do without: queues and
     /// facts. Returns where to go on; `None` when all was checked.
     pub(crate) fn check_some(&self, from: u64, max: u64) -> Result<Option<u64>, Damaged> {
-        let tables = [QUEUES, CHANGES, BASE_QUEUES, BASE_FACTS];
-        let needed = tables.into_iter().flat_map(|table| [table, table + 1]);
         let mut passed = 0;
-        for number in needed {
-            let section = self.footer.sections[number];
+        for section in self.footer.needed() {
             if from < passed + section.bytes {
                 let at = from - passed;
                 let len = max.min(section.bytes - at);

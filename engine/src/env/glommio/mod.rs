@@ -22,6 +22,7 @@ mod watchdog;
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -153,8 +154,8 @@ impl Env for GlommioEnv {
         GlommioFile::open(path, how).await
     }
 
-    async fn map(&self, path: &Path) -> io::Result<Mapped> {
-        let map = on_path(path, |path| {
+    async fn map(&self, path: &Path, soon: Vec<Range<u64>>) -> io::Result<Mapped> {
+        let map = on_path(path, move |path| {
             let file = std::fs::File::open(path)?;
             // SAFETY: a sidecar is written under another name, renamed when it is whole, and neither written nor cut
             // afterwards; replacing it by a rename leaves this mapping with the old file. Somebody else who cuts
@@ -162,6 +163,13 @@ impl Env for GlommioEnv {
             let map = unsafe { memmap2::Mmap::map(&file) }?;
             // Kernels may be set to read megabytes around every byte that is touched.
             map.advise(memmap2::Advice::Random)?;
+            // Asked for at once, and then waited for: a kernel that does not know the latter has at least been asked.
+            for advice in [memmap2::Advice::WillNeed, memmap2::Advice::PopulateRead] {
+                for part in &soon {
+                    let (start, end) = (part.start as usize, (part.end as usize).min(map.len()));
+                    let _ = map.advise_range(advice, start, end.saturating_sub(start));
+                }
+            }
             Ok(MappedFile(map))
         });
         Ok(Box::new(map.await?))

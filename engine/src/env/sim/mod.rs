@@ -30,7 +30,7 @@ mod trace;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -295,7 +295,7 @@ impl Env for SimEnv {
         SimFile::open(self, path, how).await
     }
 
-    async fn map(&self, path: &Path) -> io::Result<Mapped> {
+    async fn map(&self, path: &Path, _soon: Vec<Range<u64>>) -> io::Result<Mapped> {
         let fault = self.operate(OpKind::Map, path, 0, 0).await;
         Fault::refuse(fault)?;
         Ok(Box::new(self.world.disk.borrow().bytes(path)?))
