@@ -53,6 +53,16 @@ pub struct Replaced {
     pub unknown: u64,
 }
 
+/// Whether an item stands for something that is lost: a sidecar knows more than its segment then.
+pub(crate) fn stands_for_lost(kind: ItemKind, bytes: &[u8]) -> bool {
+    match kind {
+        // No broker has that address; there is not always room for the property.
+        ItemKind::Record => record::decode(bytes).is_ok_and(|record| record.store_host.port() == 0),
+        ItemKind::FactDelete => bytes.starts_with(NOTHING_KEY),
+        ItemKind::FactPut => false,
+    }
+}
+
 /// Goes through the segments of one store in order.
 pub struct Salvage {
     chain: Chain,

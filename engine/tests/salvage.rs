@@ -3,6 +3,7 @@
 mod life;
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use ringmq_engine::Batch;
 use ringmq_engine::env::BLOCK_BYTES;
 use ringmq_engine::env::sim::Disk;
 use ringmq_engine::folder::{MARKER_FILE, Marker};
+use ringmq_engine::log::dump::Source;
 use ringmq_engine::log::frame::{Frame, FrameKind, HEADER_BYTES, ItemKind};
 use ringmq_engine::log::segment;
 use ringmq_engine::salvage::{LOST_BODY, Replaced, Salvage, Segment};
 use ringmq_engine::sidecar;
+use ringmq_engine::sidecar::verify::verify_names;
 
 const SEGMENT: u64 = 64 * 1024;
 
@@ -27,7 +30,8 @@ fn filled(bytes_max: Option<u64>) -> Disk {
             // The last queue is rare: of what is lost of it little is missed later.
             let queue_id = if number % 20 == 5 { 2 } else { part % 2 };
             let body = format!("{number}.{part} {}", "x".repeat((number * 37 % 700) as usize));
-            life.add_record(&mut batch, queue_id, body.as_bytes());
+            let keys = format!("KEYS\u{1}k{number}\u{2}");
+            life.add_record_with(&mut batch, queue_id, body.as_bytes(), &keys);
             if part == 1 {
                 batch.put(&[b'f', number as u8 % 7], &number.to_be_bytes());
             }
@@ -160,6 +164,11 @@ fn every_frame(disk: &Disk) {
                 assert_eq!(found.len(), 1, "{what}: {found:?}");
                 let after = verified(&hurt);
                 assert!(after.is_whole() && after.end == report.end, "{what}: {after:?}");
+                let open = |name: &str| -> std::io::Result<Box<dyn Source>> {
+                    Ok(Box::new(Cursor::new(hurt.bytes(&path(name))?)))
+                };
+                let (_, findings) = verify_names(&names(&hurt, ""), open).expect("memory is readable");
+                assert!(findings.is_empty(), "{what}: {findings:?}");
                 replaced += 1;
                 kept += found[0].kept;
                 lost += found[0].lost;

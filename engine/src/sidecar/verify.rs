@@ -2,7 +2,8 @@
 //!
 //! Every page, and that every record, each of its keys and every change of a fact in the segment is found in the sidecar as
 //! the segment has it, and no other key. A sidecar that is missing is no finding: the next start makes it. Unless segments
-//! have retired, and no other sidecar has all facts: then it cannot be made.
+//! have retired, and no other sidecar has all facts: then it cannot be made. Of a segment that was repaired a sidecar
+//! knows more than is left there: that is no finding.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,6 +13,7 @@ use crate::log::dump::Source;
 use crate::log::frame::{Frame, FrameKind, HEADER_BYTES, Header, ItemKind, split_fact};
 use crate::log::segment;
 use crate::log::verify::Finding;
+use crate::salvage;
 use crate::state::keys::{KeySearch, hashes_of, topic_hash};
 
 /// Checks the sidecars among these files, each opened by `open`.
@@ -77,6 +79,7 @@ fn compare(
     let mut position = 0;
     let mut facts: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
     let mut keys = 0;
+    let mut is_repaired = false;
     let mut bytes = Vec::new();
     loop {
         bytes.resize(HEADER_BYTES, 0);
@@ -88,6 +91,7 @@ fn compare(
         let whole = read_at(&mut segment, position, &mut bytes)?;
         let Ok(frame) = Frame::decode(&bytes) else { return Ok(Ok(None)) };
         for (item, physical, bytes) in frame.items() {
+            is_repaired |= salvage::stands_for_lost(item.kind, bytes);
             match item.kind {
                 ItemKind::Record => {
                     match record(sidecar, physical, item.len, item.crc, item.tag_hash) {
@@ -125,6 +129,9 @@ fn compare(
             break;
         }
         position += header.frame_bytes() as u64;
+    }
+    if is_repaired {
+        return Ok(Ok(None));
     }
     if sidecar.keys().is_some_and(|rows| rows != keys) {
         return Ok(Ok(Some(format!("it has keys that its segment does not have: of them there are {keys}"))));
