@@ -2,7 +2,7 @@
 //!
 //! It is taken in steps, each bounded, so that whoever runs it can let others run in between; bytes come out as they
 //! are made, and never more than one step's are held. What is held for longer is the name of each queue of the segment and
-//! twelve bytes, eight per key, four per 16 KiB of the file, and half a byte per fact.
+//! twelve bytes, sixteen per key, four per 16 KiB of the file, and half a byte per fact.
 //!
 //! The same input gives the same bytes, whichever steps it is taken in.
 

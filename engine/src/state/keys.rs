@@ -24,7 +24,7 @@ use super::places::Chunked;
 use crate::limits::BYTES_PER_KEY;
 
 /// A key's hash, and where in the segment a record with it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct KeyRow {
     pub hash: u32,
     pub position: u32,
