@@ -259,22 +259,31 @@ const FORWARD_MAX: u64 = 4;
 mod tests {
     use super::super::map::ENTRY_BYTES;
     use super::super::map::tests::{SEGMENT, footer, whole};
+    use super::super::pages::tests::{Announced, Told};
     use super::super::table::push_row;
     use super::super::{ENTRIES, QUEUES, TIMES};
     use super::*;
 
-    /// The sidecar of that segment, whose newest base is that segment's.
-    fn sidecar(
+    type Sections<'a> = &'a [(usize, Vec<u8>, u64)];
+
+    fn sidecar(segment: u64, base_at: u64, sections: Sections<'_>, sealed_ms: i64) -> Rc<Sidecar> {
+        sidecar_told(segment, base_at, sections, sealed_ms).0
+    }
+
+    /// The sidecar of that segment, whose newest base is that segment's, and what will have been looked at.
+    fn sidecar_told(
         segment: u64,
         base_at: u64,
-        sections: &[(usize, Vec<u8>, u64)],
+        sections: Sections<'_>,
         sealed_ms: i64,
-    ) -> Rc<Sidecar> {
+    ) -> (Rc<Sidecar>, Announced) {
         let (mut footer, bytes) = footer(sections);
         (footer.base, footer.base_at) = (segment * SEGMENT, base_at * SEGMENT);
         footer.seal.position = segment * SEGMENT + 4096;
         footer.seal.store_timestamp_ms = sealed_ms;
-        Rc::new(Sidecar::decode(Box::new(whole(footer, bytes, |_| ()))).expect("it is whole"))
+        let announced = Announced::default();
+        let file = Told(whole(footer, bytes, |_| ()), announced.clone());
+        (Rc::new(Sidecar::decode(Box::new(file)).expect("it is whole")), announced)
     }
 
     /// Sidecars of segments from `first` on, of which each names that base.
@@ -346,6 +355,16 @@ mod tests {
     /// Sidecars of segments 2 to 12, in some of which a queue has records, 1000 apart from 128 on; another has one
     /// everywhere. Returns of each of the queue's records its offset and where it lies.
     fn with_queue() -> (SidecarSet, Vec<(u64, u64)>) {
+        let (set, records, _) = with_queue_told();
+        (set, records)
+    }
+
+    /// Of each segment what will have been looked at.
+    type LookedAt = Vec<(u64, Announced)>;
+
+    /// The same, and what will have been looked at.
+    fn with_queue_told() -> (SidecarSet, Vec<(u64, u64)>, LookedAt) {
+        let mut told = Vec::new();
         let counts = [2, 0, 3, 1, 0, 0, 0, 0, 0, 1, 2];
         let (mut set, mut records, mut previous) = (SidecarSet::default(), Vec::new(), NO_SEGMENT);
         for (segment, count) in (2..).zip(counts) {
@@ -369,9 +388,11 @@ mod tests {
                 (QUEUES + 1, vec![0; 8], 1),
                 (ENTRIES, entries, 1 + u64::from(count)),
             ];
-            set.push(sidecar(segment, 2, &sections, 0));
+            let (sidecar, announced) = sidecar_told(segment, 2, &sections, 0);
+            set.push(sidecar);
+            told.push((segment, announced));
         }
-        (set, records)
+        (set, records, told)
     }
 
     #[test]
@@ -390,6 +411,30 @@ mod tests {
                 assert_eq!(found, expected, "offset {offset}, hint {hint}");
             }
             assert_eq!(set.find(b"nobody", 0, hint, NO_SEGMENT).map(|found| found.is_none()), Ok(true));
+        }
+    }
+
+    #[test]
+    fn who_goes_on_is_found_near_where_it_was_and_nothing_else_is_looked_at() {
+        let looked_at = |offset, hint| {
+            let (set, _, told) = with_queue_told();
+            assert!(set.find(b"queue", offset, hint, 12 * SEGMENT).is_ok_and(|found| found.is_some()));
+            let at = told.into_iter().filter(|(_, announced)| !announced.take().is_empty());
+            at.map(|(segment, _)| segment).collect::<Vec<_>>()
+        };
+        #[rustfmt::skip]
+        let rows: &[(u64, u64, &[u64])] = &[
+            // offset, where the reader was, which segments are looked at
+            (11,  2, &[2]),
+            (12,  2, &[2, 3, 4]),
+            (15,  4, &[4, 5]),
+            // Four segments further on and not found: from the end, each with the one before.
+            (16,  5, &[5, 6, 7, 8, 9, 11, 12]),
+            (12, 12, &[4, 5, 11, 12]),
+            (17, 99, &[12]),
+        ];
+        for (offset, segment, expected) in rows {
+            assert_eq!(looked_at(*offset, segment * SEGMENT), *expected, "{offset} from {segment}");
         }
     }
 
