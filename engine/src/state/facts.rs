@@ -61,3 +61,52 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sidecar::SidecarSet;
+
+    #[test]
+    fn facts_are_visited_in_order_from_the_first_key_to_the_last_one_included() {
+        let mut state = State::over(SidecarSet::default(), 1 << 20);
+        // In three segments, the newest of which counts.
+        for (physical, keys) in
+            [(0, ["b", "a", "d"]), (1 << 20, ["ab", "c", "b"]), (2 << 20, ["e", "d", "ca"])]
+        {
+            for key in keys {
+                state.apply_fact(physical, key.as_bytes(), Some(&[(physical >> 20) as u8]));
+            }
+        }
+        state.apply_fact(2 << 20, b"c", None);
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, u8)]);
+        #[rustfmt::skip]
+        let rows: &[Row<'_>] = &[
+            ("",   "z",  &[("a", 0), ("ab", 1), ("b", 1), ("ca", 2), ("d", 2), ("e", 2)]),
+            ("ab", "d",  &[("ab", 1), ("b", 1), ("ca", 2), ("d", 2)]),
+            ("aa", "cz", &[("ab", 1), ("b", 1), ("ca", 2)]),
+            ("c",  "c",  &[]),
+            ("b",  "b",  &[("b", 1)]),
+            ("d",  "b",  &[]),
+        ];
+        for (first, last, expected) in rows {
+            let mut visited = Vec::new();
+            state.visit_facts(first.as_bytes()..=last.as_bytes(), |key, value| {
+                visited.push((String::from_utf8_lossy(key).into_owned(), value[0]));
+            });
+            let visited: Vec<_> = visited.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+            assert_eq!(visited, *expected, "{first} to {last}");
+        }
+        let mut with_prefix = Vec::new();
+        state.visit_facts_with_prefix(b"a", |key, _| with_prefix.push(key.to_vec()));
+        assert_eq!(with_prefix, [&b"a"[..], b"ab"]);
+        for (key, value) in [("a", Some(0)), ("b", Some(1)), ("c", None), ("d", Some(2)), ("x", None)] {
+            assert_eq!(
+                state.fact(key.as_bytes()),
+                value.map(|value| [value]).as_ref().map(|it| &it[..]),
+                "{key}"
+            );
+        }
+        assert_eq!(state.live_facts(), 6);
+    }
+}
