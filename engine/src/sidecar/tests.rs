@@ -512,6 +512,33 @@ fn what_retired_is_gone_and_everything_else_is_where_it_was() {
 }
 
 #[test]
+fn long_values_are_made_in_steps_that_are_neither_long_nor_many() {
+    let (value, mut state) = (vec![7; 60 << 10], State::over(SidecarSet::default(), SEGMENT));
+    for key in 0..40 {
+        state.apply_fact(key, &fact_key(key as u16), Some(&value));
+    }
+    state.apply_seal(Seal { position: 8192, epoch: 3, crc: 0, store_timestamp_ms: 0 });
+    let (learnt, seal) = state.sealed().expect("it has ended");
+    let mut builder = Builder::new(IDENTITY, seal, learnt, state.sidecars());
+    let (mut steps, mut longest, mut made) = (0, 0, 0);
+    loop {
+        let done = builder.step(Input { learnt, queues: &state.queues }).expect("nothing is damaged");
+        let bytes = builder.take(1).map_or(0, |bytes| bytes.len());
+        (steps, longest, made) = (steps + 1, longest.max(bytes), made + bytes);
+        if done {
+            break;
+        }
+    }
+    // All facts as changes and again as the base, in steps of 16 pages and what the last row has beyond.
+    assert!(
+        made > 2 * 40 * value.len() && longest <= 16 * PAGE_BYTES + 2 * value.len(),
+        "{longest} of {made}"
+    );
+    // Four rows or more a step, and some steps for all other sections.
+    assert!(steps <= 2 * 40 / 4 + 20, "{steps} steps");
+}
+
+#[test]
 fn the_drawn_sidecar_is_the_written_one() {
     let mut state = State::over(SidecarSet::default(), SEGMENT);
     let queue = state.queues.find_or_add("t", 1);
