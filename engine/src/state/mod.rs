@@ -254,3 +254,39 @@ fn queue_of_min_key(key: &[u8]) -> Option<(&str, i32)> {
     let (queue_id, topic) = rest.split_first_chunk::<4>()?;
     Some((std::str::from_utf8(topic).ok()?, i32::from_be_bytes(*queue_id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fact_of_a_minimum_forgets_what_is_before_it_in_that_queue_only() {
+        let mut state = State::over(SidecarSet::default(), 1 << 20);
+        let queues = [("t", 3), ("t", -1), ("", 1)].map(|(topic, id)| state.queues.find_or_add(topic, id));
+        for n in 0..10 {
+            for queue in queues {
+                let entry = Entry { physical: 100 + n * 10, size: 1, tag_hash: 0, crc: 0 };
+                state.apply_record(queue, entry, 0, b"");
+            }
+        }
+        let min = |n: u64| n.to_be_bytes();
+        let key = queue_min_key("t", 3);
+        type Row<'a> = (&'a str, &'a [u8], Option<&'a [u8]>, [u64; 3]);
+        #[rustfmt::skip]
+        let rows: &[Row<'_>] = &[
+            ("a minimum",              &key,                      Some(&min(4)),  [4, 0, 0]),
+            ("an earlier one",         &key,                      Some(&min(2)),  [4, 0, 0]),
+            ("of another number",      &queue_min_key("t", -1),   Some(&min(7)),  [4, 7, 0]),
+            ("past the end",           &queue_min_key("", 1),     Some(&min(99)), [4, 7, 10]),
+            ("no value",               &key,                      None,           [4, 7, 10]),
+            ("too short a value",      &key,                      Some(b"short"), [4, 7, 10]),
+            ("a key of somebody else", b"qm\0\0\0\x03t",         Some(&min(9)),  [4, 7, 10]),
+            ("a key that ends early",  &[ENGINE_PREFIX, QUEUE_MIN, 0], Some(&min(9)), [4, 7, 10]),
+        ];
+        for (what, key, value, minimums) in rows {
+            state.apply_fact(500, key, *value);
+            assert_eq!(queues.map(|queue| state.queues.at(queue).min().0), *minimums, "{what}");
+        }
+        assert_eq!(state.queues.iter_mut().count(), 3, "no other queue was made");
+    }
+}
