@@ -3,6 +3,7 @@
 //! [`Store`] is the only public door. It knows no socket and no request code. [`env`] is the seam to
 //! disk, clock, randomness and tasks: glommio for real, a seeded simulation for tests.
 
+mod append;
 pub mod batch;
 pub mod env;
 mod flush_probe;

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::append::Appending;
 use crate::env::{Env, File, OpenHow, Signal, yield_once};
 use crate::flush_probe::{self, Choice};
 use crate::folder::{self, Found, failed};
@@ -40,8 +41,8 @@ pub(crate) struct Opened<E: Env> {
     pub log: Rc<Log<E>>,
     pub state: Rc<RefCell<State>>,
     pub sealing: Rc<Sealing<E>>,
+    pub appending: Rc<Appending<E>>,
     pub lock: E::FolderLock,
-    pub store_timestamp_ms: i64,
     pub report: OpenReport,
 }
 
@@ -133,10 +134,11 @@ pub(crate) async fn open<E: Env>(
         ..report(&recovered, &choice, state.records(), state.live_facts(), files)
     };
     let state = Rc::new(RefCell::new(state));
+    let appending = Appending::new(env.clone(), log.clone(), state.clone(), end.store_timestamp_ms);
     let sealing = Sealing::start(env.clone(), folder, identity, log.clone(), state.clone());
     Retiring::start(env, folder, options.retention, log.clone(), state.clone());
     sealing.wake();
-    Ok(Opened { log, state, sealing, lock, store_timestamp_ms: end.store_timestamp_ms, report })
+    Ok(Opened { log, state, sealing, appending: Rc::new(appending), lock, report })
 }
 
 fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: u64, segments: u64) -> OpenReport {

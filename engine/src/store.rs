@@ -6,17 +6,17 @@
 //! The ladder, in physical offsets: `start ≤ durable ≤ written ≤ appended`. Nothing at or after `durable`
 //! is ever read by a consumer.
 
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cell::{Ref, RefCell, RefMut};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::batch::{Batch, Place};
-use crate::env::{Buffer, Env, Signal};
+use crate::append::Appending;
+use crate::batch::Batch;
+use crate::env::{Env, Signal};
 use crate::keys::{FoundByKey, KeyQuery};
-use crate::limits::FACTS_MAX;
-use crate::log::{ItemKind, Loan, Log, Mark, Pin, ReadSlice, Tail, Wanted, fetch};
+use crate::log::{Loan, Log, Pin, ReadSlice, Wanted, fetch};
 use crate::offset::{PhysicalOffset, QueueOffset};
 use crate::opening;
 use crate::planted::{self, Bug};
@@ -303,13 +303,12 @@ pub struct Store<E: Env> {
 }
 
 struct Shared<E: Env> {
-    env: E,
     log: Rc<Log<E>>,
     state: Rc<RefCell<State>>,
+    appending: Rc<Appending<E>>,
     sealing: Rc<Sealing<E>>,
     /// Queues that have grown for consumers, each once.
     grown: RefCell<Vec<QueueRef>>,
-    store_timestamp_ms: Cell<i64>,
     lock: RefCell<Option<E::FolderLock>>,
 }
 
@@ -321,14 +320,13 @@ impl<E: Env> Store<E> {
         options: StoreOptions,
         progress: Rc<Signal>,
     ) -> Result<(Store<E>, OpenReport), OpenError> {
-        let opened = opening::open(env.clone(), folder, &options, progress).await?;
+        let opened = opening::open(env, folder, &options, progress).await?;
         let shared = Shared {
-            env,
+            appending: opened.appending,
             log: opened.log,
             state: opened.state,
             sealing: opened.sealing,
             grown: RefCell::default(),
-            store_timestamp_ms: Cell::new(opened.store_timestamp_ms),
             lock: RefCell::new(Some(opened.lock)),
         };
         Ok((Store { shared: Rc::new(shared) }, opened.report))
@@ -339,33 +337,8 @@ impl<E: Env> Store<E> {
     /// A batch that changes nothing (no record, facts that have these values) costs nothing; its ticket is the last
     /// batch's, because the values that it found may not be durable yet.
     pub fn append(&self, batch: &mut Batch) -> Result<Appended, AppendError> {
-        let log = &self.shared.log;
-        let mut state = self.settled_mut();
-        let need = batch.need()?;
-        log.admit(need, !batch.records.is_empty())?;
-        if usize::try_from(state.live_facts()).unwrap_or(usize::MAX) + batch.facts.len() > FACTS_MAX {
-            return Err(AppendError::TooManyFacts { max: FACTS_MAX });
-        }
-        if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state)) {
-            let ticket = Ticket(log.appended());
-            if !batch.lazy {
-                log.hurry();
-            }
-            return Ok(Appended { ticket, store_timestamp_ms: self.shared.store_timestamp_ms.get() });
-        }
-
-        // The log's time never goes back, whatever the wall clock does.
-        let now_ms = batch.wall_ms.unwrap_or_else(|| self.shared.env.wall_ms());
-        let now_ms = now_ms.max(self.shared.store_timestamp_ms.get());
-        self.shared.store_timestamp_ms.set(now_ms);
-        let mut tail = log.begin_batch(need);
-        append_records(batch, &mut tail, &mut state, now_ms);
-        append_facts(batch, &mut tail, &mut state);
-        tail.end_batch(batch.lazy, now_ms);
-        let ticket = Ticket(tail.appended());
-        drop(tail);
-        log.end_batch(batch.lazy);
-        Ok(Appended { ticket, store_timestamp_ms: now_ms })
+        self.settle();
+        self.shared.appending.append(batch)
     }
 
     /// Everything before this ticket is durable.
@@ -612,11 +585,16 @@ impl<E: Env> Store<E> {
         });
     }
 
-    /// The state, with everything durable shown.
-    fn settled(&self) -> Ref<'_, State> {
+    /// Shows everything durable.
+    fn settle(&self) {
         if self.shared.log.has_released() {
             drop(self.settled_mut());
         }
+    }
+
+    /// The state, with everything durable shown.
+    fn settled(&self) -> Ref<'_, State> {
+        self.settle();
         self.shared.state.borrow()
     }
 
@@ -653,57 +631,4 @@ fn join<E: Env>(pieces: &mut Vec<Piece<E>>, slice: ReadSlice<E::Buffer>) {
     }
     let ReadSlice { loan, start, len } = slice;
     pieces.push(Piece::Hot(Slice { buffer: Held::Read(loan), start, len }));
-}
-
-/// Copies the records of a batch into the open frame, each with the place it gets, and applies them.
-fn append_records<B: Buffer>(batch: &mut Batch, tail: &mut Tail<B>, state: &mut State, now_ms: i64) {
-    let frame = tail.frame_number();
-    for record in &mut batch.records {
-        let queue_offset = state.queues.at(record.queue).end();
-        let encoded = &batch.bytes[record.start..record.start + record.len];
-        let (physical, crc) = tail.item(ItemKind::Record, record.tag_hash, record.len, |physical, out| {
-            out.copy_from_slice(encoded);
-            // Neither reaches 2^63 before the disk of any machine is full.
-            ringmq_wire::record::place(out, queue_offset.0 as i64, physical as i64, now_ms);
-        });
-        let size = u32::try_from(record.len).expect("a batch is at most BATCH_BYTES_MAX");
-        let properties = &encoded[record.len - record.properties_len..];
-        let entry = Entry { physical, size, tag_hash: record.tag_hash, crc };
-        state.apply_record(record.queue, entry, now_ms, properties);
-        record.place = Place { queue_offset, physical_offset: PhysicalOffset(physical) };
-
-        let queue = state.queues.at_mut(record.queue);
-        let at = queue.marked.filter(|(marked, _)| *marked == frame).map(|(_, at)| at);
-        let mark = Mark { slot: record.queue.0, end: queue_offset.0 + 1 };
-        queue.marked = Some((frame, tail.mark(mark, at)));
-        if planted::is(Bug::VisibleBeforeDurable) {
-            queue.visible_end = queue.end();
-        }
-    }
-}
-
-/// Writes those fact changes of a batch into the open frame that change something, and applies them.
-fn append_facts<B: Buffer>(batch: &Batch, tail: &mut Tail<B>, state: &mut State) {
-    for fact in batch.facts.iter() {
-        if !batch.changes(fact, state) {
-            continue;
-        }
-        let (key, value) = batch.fact(fact);
-        let Some(value) = value else {
-            let (physical, _) =
-                tail.item(ItemKind::FactDelete, 0, key.len(), |_, out| out.copy_from_slice(key));
-            state.apply_fact(physical, key, None);
-            continue;
-        };
-        let key_len = u16::try_from(key.len()).expect("keys are at most FACT_KEY_BYTES_MAX");
-        let len = size_of::<u16>() + key.len() + value.len();
-        let (physical, _) = tail.item(ItemKind::FactPut, 0, len, |_, out| {
-            let (len_out, rest) = out.split_at_mut(size_of::<u16>());
-            let (key_out, value_out) = rest.split_at_mut(key.len());
-            len_out.copy_from_slice(&key_len.to_be_bytes());
-            key_out.copy_from_slice(key);
-            value_out.copy_from_slice(value);
-        });
-        state.apply_fact(physical, key, Some(value));
-    }
 }
