@@ -41,6 +41,7 @@ fn print_table(arguments: &Arguments, tally: &Tally) {
         ("recoveries that found more than was answered", tally.kept_more),
         ("recoveries over more than one segment", tally.rolled),
         ("recoveries after segments retired", tally.retired),
+        ("recoveries that found what was carried forward", tally.carried),
         ("crashes inside recovery", tally.in_recovery),
         ("crashes after a recovery", tally.after_recovery),
     ]);

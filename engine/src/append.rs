@@ -13,6 +13,7 @@ use crate::limits::FACTS_MAX;
 use crate::log::{ItemKind, Log, Mark, Tail};
 use crate::offset::PhysicalOffset;
 use crate::planted::{self, Bug};
+use crate::space::Writes;
 use crate::state::{Entry, State};
 use crate::store::{AppendError, Appended, Ticket};
 
@@ -33,13 +34,24 @@ impl<E: Env> Appending<E> {
 
     /// Accepts a batch; see [`crate::Store::append`].
     pub fn append(&self, batch: &mut Batch) -> Result<Appended, AppendError> {
+        let writes = if batch.records.is_empty() { Writes::Facts } else { Writes::Records };
+        let facts = usize::try_from(self.state.borrow().live_facts()).unwrap_or(usize::MAX);
+        if facts + batch.facts.len() > FACTS_MAX {
+            return Err(AppendError::TooManyFacts { max: FACTS_MAX });
+        }
+        self.append_as(writes, batch)
+    }
+
+    /// Accepts a batch of records that are carried forward; each fact of it is there already.
+    pub fn append_carried(&self, batch: &mut Batch) -> Result<Appended, AppendError> {
+        self.append_as(Writes::Carried, batch)
+    }
+
+    fn append_as(&self, writes: Writes, batch: &mut Batch) -> Result<Appended, AppendError> {
         let log = &self.log;
         let mut state = self.state.borrow_mut();
         let need = batch.need()?;
-        log.admit(need, !batch.records.is_empty())?;
-        if usize::try_from(state.live_facts()).unwrap_or(usize::MAX) + batch.facts.len() > FACTS_MAX {
-            return Err(AppendError::TooManyFacts { max: FACTS_MAX });
-        }
+        log.admit(need, writes)?;
         if batch.records.is_empty() && !batch.facts.iter().any(|fact| batch.changes(fact, &state)) {
             let ticket = Ticket(log.appended());
             if !batch.lazy {
@@ -54,6 +66,7 @@ impl<E: Env> Appending<E> {
         self.store_timestamp_ms.set(now_ms);
         let mut tail = log.begin_batch(need);
         append_records(batch, &mut tail, &mut state, now_ms);
+        batch.resolve();
         append_facts(batch, &mut tail, &mut state);
         tail.end_batch(batch.lazy, now_ms);
         let ticket = Ticket(tail.appended());

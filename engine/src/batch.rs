@@ -10,9 +10,10 @@
 use crate::limits::{FACT_KEY_BYTES_MAX, FACT_VALUE_BYTES_MAX};
 use crate::log::Need;
 use crate::offset::{PhysicalOffset, QueueOffset};
+use crate::pointing::is_pointing;
 use crate::state::{QueueRef, State};
 use crate::store::AppendError;
-use ringmq_wire::record::{Draft, DraftError};
+use ringmq_wire::record::{Draft, DraftError, Record};
 
 /// Records and fact changes that happen together. Reused; crosses nothing.
 #[derive(Debug, Default)]
@@ -43,6 +44,18 @@ pub(crate) struct BatchRecord {
 pub(crate) struct BatchFact {
     pub key: (usize, usize),
     pub value: Option<(usize, usize)>,
+    /// The value begins with the place of that record of the batch.
+    pub points_to: Option<usize>,
+}
+
+/// The record that a pointing fact is made to point to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The one that the batch got last.
+    LastRecord,
+    /// The one at which a fact points now, by its value of this moment: not one remembered across a wait, because records are
+    /// carried forward meanwhile.
+    At(PhysicalOffset),
 }
 
 /// Where the store put a record.
@@ -89,17 +102,53 @@ impl Batch {
         Ok(())
     }
 
-    /// Sets a fact.
+    /// Adds a record that is stored already, once more.
+    pub(crate) fn record_again(&mut self, queue: QueueRef, tag_hash: i32, stored: &Record<'_>) {
+        let (start, end) = self.stash(stored.bytes);
+        let properties_len = stored.properties.len();
+        let place = Place::default();
+        self.records.push(BatchRecord { queue, tag_hash, start, len: end - start, properties_len, place });
+    }
+
+    /// Sets a fact that points to no record.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        assert!(!is_pointing(key), "the value of a pointing fact begins with a place");
         let key = self.stash(key);
-        let value = self.stash(value);
-        self.facts.push(BatchFact { key, value: Some(value) });
+        let value = Some(self.stash(value));
+        self.facts.push(BatchFact { key, value, points_to: None });
+    }
+
+    /// Sets a fact that points to a record, which is then kept for as long as the fact is there; `rest` follows in its
+    /// value. The form of keys and values, and what becomes of the record: [`crate::pointing`].
+    pub fn put_pointing(&mut self, key: &[u8], target: Target, rest: &[u8]) {
+        assert!(is_pointing(key), "keys of pointing facts are known by their first byte");
+        let (place, points_to) = match target {
+            Target::At(place) => (place, None),
+            Target::LastRecord => {
+                let last = self.records.len().checked_sub(1).expect("the batch has a record to point to");
+                (PhysicalOffset::default(), Some(last))
+            }
+        };
+        let key = self.stash(key);
+        let (start, _) = self.stash(&place.0.to_be_bytes());
+        let (_, end) = self.stash(rest);
+        self.facts.push(BatchFact { key, value: Some((start, end)), points_to });
     }
 
     /// Deletes a fact.
     pub fn delete(&mut self, key: &[u8]) {
         let key = self.stash(key);
-        self.facts.push(BatchFact { key, value: None });
+        self.facts.push(BatchFact { key, value: None, points_to: None });
+    }
+
+    /// Its records have their places: the facts that point to them get them.
+    pub(crate) fn resolve(&mut self) {
+        for fact in &self.facts {
+            if let (Some(record), Some((start, _))) = (fact.points_to, fact.value) {
+                let place = self.records[record].place.physical_offset.0;
+                self.bytes[start..][..size_of::<u64>()].copy_from_slice(&place.to_be_bytes());
+            }
+        }
     }
 
     /// After the append: where the records went, in order.

@@ -5,6 +5,7 @@
 
 mod append;
 pub mod batch;
+mod carrying;
 pub mod env;
 mod flush_probe;
 pub mod folder;
@@ -15,6 +16,7 @@ pub mod log;
 pub mod offset;
 mod opening;
 pub mod planted;
+pub mod pointing;
 pub mod retention;
 mod retiring;
 pub mod salvage;

@@ -74,6 +74,15 @@ pub const SPACE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while there is little.
 pub const SPACE_LOOK_INTERVAL_LOW: Duration = Duration::from_millis(250);
 
+/// Pointing facts that one step of looking for records to carry forward looks at; in between, others run.
+pub const CARRY_STEP_FACTS: usize = 1024;
+/// Records carried forward by one batch. The next one waits until it is durable.
+pub const CARRY_STEP_RECORDS: usize = 32;
+/// Their bytes; one record may exceed it.
+pub const CARRY_STEP_BYTES: usize = 256 * 1024;
+/// After a record that is to be carried forward could not be read, until it is tried again; its segment stays.
+pub const CARRY_RETRY_DELAY: Duration = Duration::from_secs(60);
+
 /// Sidecars from the newest base on, at most: then a new base is written. A look-up of a fact goes through as many.
 pub const SIDECARS_SINCE_BASE_MAX: usize = 16;
 /// A base of at most this part of a segment is written with every sidecar: then a look-up of a fact goes through one.

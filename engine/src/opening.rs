@@ -134,11 +134,11 @@ pub(crate) async fn open<E: Env>(
         ..report(&recovered, &choice, state.records(), state.live_facts(), files)
     };
     let state = Rc::new(RefCell::new(state));
-    let appending = Appending::new(env.clone(), log.clone(), state.clone(), end.store_timestamp_ms);
+    let appending = Rc::new(Appending::new(env.clone(), log.clone(), state.clone(), end.store_timestamp_ms));
     let sealing = Sealing::start(env.clone(), folder, identity, log.clone(), state.clone());
-    Retiring::start(env, folder, options.retention, log.clone(), state.clone());
+    Retiring::start(env, folder, options.retention, log.clone(), state.clone(), appending.clone());
     sealing.wake();
-    Ok(Opened { log, state, sealing, appending: Rc::new(appending), lock, report })
+    Ok(Opened { log, state, sealing, appending, lock, report })
 }
 
 fn report(recovered: &Recovered, choice: &Choice, records: u64, facts: u64, segments: u64) -> OpenReport {

@@ -67,6 +67,14 @@ pub enum Bug {
     RetiredWhileRead,
     /// A queue begins one record too late after a segment retired.
     MinimumOffByOne,
+    /// A segment retires although facts point to records in it.
+    CarryForgotten,
+    /// A record is carried forward, and the fact stays where it was.
+    CarriedWithoutFact,
+    /// A segment retires before what was carried out of it is durable.
+    CarryNotAwaited,
+    /// A segment retires before it is durable that the fact that pointed there is deleted.
+    DeletionNotAwaited,
     /// A sidecar gets its name before it is flushed.
     SidecarRenamedUnsynced,
     /// A new base has only what its own segment changed.
@@ -89,7 +97,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 38] = [
+    pub const ALL: [Bug; 42] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -119,6 +127,10 @@ impl Bug {
         Bug::RetiredWhileNeeded,
         Bug::RetiredWhileRead,
         Bug::MinimumOffByOne,
+        Bug::CarryForgotten,
+        Bug::CarriedWithoutFact,
+        Bug::CarryNotAwaited,
+        Bug::DeletionNotAwaited,
         Bug::SidecarRenamedUnsynced,
         Bug::SidecarBaseDropped,
         Bug::SidecarEntryOffByOne,

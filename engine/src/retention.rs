@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   oldest │ … │ newest sealed │ active          only the oldest may go, then the next one
-//!   └ expired? ─▶ recovery without it knows all? ─▶ nobody reads it? ─▶ retires
+//!   └ expired? ─▶ recovery without it knows all? ─▶ nobody reads it? ─▶ facts point there? carried forward ─▶ retires
 //! ```
 //!
 //! A segment expires as a whole, when its newest record has: so no record goes before its time, and some stay longer. A
@@ -11,9 +11,11 @@
 //! Whether a clock can be believed is decided here too: one that jumped by more than an hour expires nothing until it is
 //! back, or until a restart, by which its operator says that it is right.
 //!
-//! Not here: the loop (`retiring`), how a file leaves the log (`log::segment_set`). No fact points to a record yet; once
-//! some do (timers, half messages), what they point to is carried forward by an ordinary batch before
-//! [`Verdict::Retire`] is acted upon.
+//! Records that facts still point to live on at the log's end ([`crate::carrying`]). They do not count as bytes of the log:
+//! where they alone are more than it may hold, it would else be copied for ever and never get smaller. So a log may be
+//! larger by them. By age they are carried forward again and again, once in the time that records are kept.
+//!
+//! Not here: the loop (`retiring`), how a file leaves the log (`log::segment_set`).
 
 use std::time::Duration;
 
@@ -54,6 +56,8 @@ pub(crate) struct Circumstances {
     pub now_ms: Option<i64>,
     /// Up to where the log is durable.
     pub log_end: u64,
+    /// Bytes of the log after the oldest segments that are records carried forward, and what was written around them.
+    pub carried_bytes: u64,
     pub disk: DiskSpace,
 }
 
@@ -71,7 +75,7 @@ pub(crate) enum Verdict {
 impl Retention {
     /// Decides about the oldest segment.
     pub(crate) fn decide(&self, oldest: &Oldest, at: &Circumstances) -> Verdict {
-        let log_bytes = at.log_end.saturating_sub(oldest.last_base);
+        let log_bytes = at.log_end.saturating_sub(oldest.last_base).saturating_sub(at.carried_bytes);
         let expired = self.age.zip(at.now_ms).is_some_and(|(age, now_ms)| {
             let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             now_ms.saturating_sub(oldest.newest_ms) > age_ms
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn a_segment_goes_when_it_has_expired_and_nobody_needs_it() {
         let oldest = Oldest { last_base: 1000, newest_ms: 10 * HOUR_MS, is_spare: true, is_read: false };
-        let at = Circumstances { now_ms: Some(82 * HOUR_MS), log_end: 5000, disk: DISK };
+        let at = Circumstances { now_ms: Some(82 * HOUR_MS), log_end: 5000, carried_bytes: 0, disk: DISK };
         let none = Retention::default();
         let aged = |hours: u64| Retention { age: Some(Duration::from_secs(3600 * hours)), ..none };
         let sized = |bytes| Retention { bytes_max: Some(bytes), ..none };
@@ -138,6 +142,10 @@ mod tests {
             ("just few enough bytes",  sized(4000),  oldest, at, Keep),
             ("a byte too many",        sized(3999),  oldest, at, Retire),
             ("bytes need no clock",    sized(3999),  oldest, Circumstances { now_ms: None, ..at }, Retire),
+            ("carried do not count",   sized(3999),  oldest, Circumstances { carried_bytes: 1, ..at }, Keep),
+            ("but all the others",     sized(3998),  oldest, Circumstances { carried_bytes: 1, ..at }, Retire),
+            ("none but carried ones",  sized(0),     oldest, Circumstances { carried_bytes: 4001, ..at }, Keep),
+            ("carried for an age",     aged(1),      oldest, Circumstances { carried_bytes: 4000, ..at }, Retire),
             ("just its share",         shared(4000), oldest, at, Keep),
             ("more than its share",    shared(3999), oldest, at, Retire),
             ("one reason is enough",   Retention { bytes_max: Some(1 << 40), ..aged(1) }, oldest, at, Retire),

@@ -5,6 +5,9 @@
 //!          everybody      said once   facts only     facts, from space prepared before
 //! ```
 //!
+//! Records that are carried forward go with the facts: without them nothing could retire, and a full disk would stay full.
+//! But of the reserve they leave half to the facts.
+//!
 //! The share is `df`'s: what ordinary users cannot write is used. What the log has prepared for itself is used too.
 //!
 //! Not here: when the file system is asked (`log::appender`), the space kept prepared for facts (`log`).
@@ -28,6 +31,28 @@ impl Default for SpaceLimits {
     }
 }
 
+/// What somebody wants to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Records, perhaps with facts.
+    Records,
+    /// Records carried forward, with the facts that point to them.
+    Carried,
+    /// Facts only.
+    Facts,
+}
+
+impl SpaceLimits {
+    /// What of the prepared space must be left when the disk has nothing more.
+    pub(crate) fn reserve_from(&self, writes: Writes) -> u64 {
+        match writes {
+            Writes::Records => self.reserve_bytes,
+            Writes::Carried => self.reserve_bytes / 2,
+            Writes::Facts => 0,
+        }
+    }
+}
+
 /// What the disk's fullness asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum SpaceLevel {
@@ -38,6 +63,11 @@ pub(crate) enum SpaceLevel {
 }
 
 impl SpaceLevel {
+    /// Whether that may be written while there is prepared space.
+    pub fn admits(self, writes: Writes) -> bool {
+        self != SpaceLevel::Refused || writes != Writes::Records
+    }
+
     /// The level of a disk that has this space.
     pub fn of(space: DiskSpace, limits: &SpaceLimits) -> SpaceLevel {
         let reaches = |percent: u8| {
@@ -79,6 +109,25 @@ mod tests {
                 SpaceLevel::of(DiskSpace { total, available }, &limits),
                 level,
                 "{available} of {total}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_less_space_there_is_the_fewer_may_write() {
+        let limits = SpaceLimits { reserve_bytes: 4096, ..SpaceLimits::default() };
+        #[rustfmt::skip]
+        let rows = [
+            (Writes::Records, SpaceLevel::Warned,  true,  4096),
+            (Writes::Records, SpaceLevel::Refused, false, 4096),
+            (Writes::Carried, SpaceLevel::Refused, true,  2048),
+            (Writes::Facts,   SpaceLevel::Refused, true,  0),
+        ];
+        for (writes, level, admitted, reserve) in rows {
+            assert_eq!(
+                (level.admits(writes), limits.reserve_from(writes)),
+                (admitted, reserve),
+                "{writes:?} {level:?}"
             );
         }
     }

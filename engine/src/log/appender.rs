@@ -119,6 +119,7 @@ pub(super) async fn flush_written<E: Env>(log: &Log<E>) {
     }
     log.flushed.set(log.flushed.get().max(to));
     log.rolled.fire();
+    log.may_retire.fire();
 }
 
 /// Keeps the rest of the active segment and all of the next one prepared.

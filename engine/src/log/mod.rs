@@ -58,7 +58,7 @@ use crate::env::{BLOCK_BYTES, DiskSpace, Env, Signal, TaskClass};
 use crate::group_commit::GroupCommit;
 use crate::limits::{LAZY_DELAY, PREPARE_CHUNK_BYTES, RESERVE_PART_MAX};
 use crate::planted::{self, Bug};
-use crate::space::{SpaceLevel, SpaceLimits};
+use crate::space::{SpaceLevel, SpaceLimits, Writes};
 use crate::store::{AppendError, StoreOptions};
 
 mod appender;
@@ -87,7 +87,7 @@ use tail::ClosedFrame;
 pub(crate) use chain::Chain;
 pub(crate) use extents::Loan;
 pub(crate) use frame::ItemKind;
-pub(crate) use reader::{ReadSlice, Wanted, fetch};
+pub(crate) use reader::{Fetched, ReadSlice, Wanted, fetch};
 pub(crate) use recovery::{Recovered, chain_before, is_sealed_by, replay};
 pub use segment_set::Pin;
 pub(crate) use segment_set::SegmentSet;
@@ -140,6 +140,8 @@ pub(crate) struct Log<E: Env> {
     rolled: Signal,
     /// Something changed that may let a segment retire.
     may_retire: Signal,
+    /// The loop that lets segments retire waits until the log is flushed up to here.
+    retiring_waits_for: Cell<u64>,
 }
 
 impl<E: Env> Log<E> {
@@ -187,6 +189,7 @@ impl<E: Env> Log<E> {
             progress,
             rolled: Signal::new(),
             may_retire: Signal::new(),
+            retiring_waits_for: Cell::new(u64::MAX),
         }
     }
 
@@ -245,6 +248,23 @@ impl<E: Env> Log<E> {
         self.disk_space.get()
     }
 
+    /// Returns once everything before `physical` is flushed, or never will be. For the loop of [`Log::may_retire`].
+    pub async fn flushed(&self, physical: u64) {
+        if self.flushed_up_to() < physical {
+            self.hurry();
+        }
+        self.retiring_waits_for.set(physical);
+        while self.flushed_up_to() < physical && !self.is_over() {
+            self.may_retire.wait().await;
+        }
+        self.retiring_waits_for.set(u64::MAX);
+    }
+
+    /// The longest batch that the log takes, header and directory included.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.tail.borrow().batch_bytes_max()
+    }
+
     /// Whether the disk has so little space that none should be held.
     pub fn is_disk_low(&self) -> bool {
         self.segments.is_disk_full() || self.space_level.get() == SpaceLevel::Refused
@@ -293,7 +313,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Whether a batch may be appended now. Nothing changes.
-    pub fn admit(&self, need: Need, has_records: bool) -> Result<(), AppendError> {
+    pub fn admit(&self, need: Need, writes: Writes) -> Result<(), AppendError> {
         let (tail, commits) = (self.tail.borrow(), self.commits.borrow());
         if let Some(reason) = commits.poisoned() {
             return Err(AppendError::Poisoned(reason.to_owned()));
@@ -301,7 +321,7 @@ impl<E: Env> Log<E> {
         if self.closing.get() {
             return Err(AppendError::Closing);
         }
-        let (bytes, max) = (frame::frame_bytes(need.payload_bytes, need.items), tail.batch_bytes_max());
+        let (bytes, max) = (need.frame_bytes(), tail.batch_bytes_max());
         if bytes > max {
             return Err(AppendError::TooLarge { bytes, max });
         }
@@ -310,14 +330,14 @@ impl<E: Env> Log<E> {
             return Err(AppendError::Busy { unflushed, max: self.appended_bytes_max });
         }
         // Consumers go on while producers are refused: their facts may use the last of the space.
-        if has_records && self.space_level.get() == SpaceLevel::Refused {
+        if !self.space_level.get().admits(writes) {
             return Err(AppendError::DiskNearlyFull {
                 used_percent: self.disk_space.get().used_percent(),
                 refuse_percent: self.space_limits.refuse_percent,
             });
         }
         if self.segments.is_disk_full() {
-            let reserve = if has_records { self.space_limits.reserve_bytes } else { 0 };
+            let reserve = self.space_limits.reserve_from(writes);
             if tail.end_with(need) + reserve > self.segments.ready() {
                 return Err(AppendError::DiskFull);
             }
@@ -493,6 +513,9 @@ impl<E: Env> Log<E> {
         if commits.durable() != before {
             self.segments.set_written(commits.durable());
             self.progress.fire();
+        }
+        if commits.durable() >= self.retiring_waits_for.get() {
+            self.may_retire.fire();
         }
         self.work.fire();
         self.settled.fire();

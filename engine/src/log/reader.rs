@@ -52,6 +52,14 @@ pub(crate) struct ReadSlice<B> {
     pub len: u32,
 }
 
+impl<B: Buffer> ReadSlice<B> {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let buffer = self.loan.buffer().expect("slices are made of what was read");
+        &buffer[self.start as usize..][..self.len as usize]
+    }
+}
+
 /// The bytes of records, in memory.
 pub(crate) struct Fetched<B> {
     /// In order.

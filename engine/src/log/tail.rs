@@ -38,6 +38,13 @@ pub(crate) struct Need {
     pub items: usize,
 }
 
+impl Need {
+    /// Length of a frame of its own.
+    pub fn frame_bytes(&self) -> usize {
+        frame_bytes(self.payload_bytes, self.items)
+    }
+}
+
 /// A frame that changes no more.
 #[derive(Debug)]
 pub(crate) struct ClosedFrame<B> {
@@ -222,7 +229,7 @@ impl<B: Buffer> Tail<B> {
         if self.open.is_some() {
             return;
         }
-        let least = frame_bytes(need.payload_bytes, need.items);
+        let least = need.frame_bytes();
         if (least + BLOCK_BYTES) as u64 > self.left_in_segment(self.next) {
             self.write_control(FrameKind::Seal, durable, &new_buffer);
         }

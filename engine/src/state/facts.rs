@@ -1,6 +1,6 @@
 //! Facts: one ordered map of small keys to small values, over everything that the state consists of. Pure.
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use super::State;
 use crate::sidecar::{Damaged, Merge, Source};
@@ -35,6 +35,25 @@ impl State {
         self.visit_from(prefix, |key| key.starts_with(prefix), visit);
     }
 
+    /// Visits facts from a key on, in order, until `visit` breaks off or `max` facts and deletions of facts were looked at.
+    /// Returns where to go on: the key at which `visit` broke off, or the next one.
+    pub fn some_facts(
+        &self,
+        from: &[u8],
+        max: usize,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<u8>>, Damaged> {
+        let mut merge = self.merged_from(from)?;
+        let mut looked_at = 0;
+        while let Some((_, row)) = merge.next()? {
+            if looked_at == max || row.value.is_some_and(|value| visit(row.key, value).is_break()) {
+                return Ok(Some(row.key.to_vec()));
+            }
+            looked_at += 1;
+        }
+        Ok(None)
+    }
+
     fn visit_from(&self, from: &[u8], goes_on: impl Fn(&[u8]) -> bool, visit: impl FnMut(&[u8], &[u8])) {
         if let Err(damaged) = self.try_visit(from, goes_on, visit) {
             tracing::error!(%damaged, "facts are not known");
@@ -47,9 +66,7 @@ impl State {
         goes_on: impl Fn(&[u8]) -> bool,
         mut visit: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), Damaged> {
-        let memory = self.learnt.iter().rev();
-        let memory = memory.map(|learnt| Source::Memory(Box::new(learnt.changes_from(from))));
-        let mut merge = Merge::new(memory.chain(self.sidecars.facts_from(from)?))?;
+        let mut merge = self.merged_from(from)?;
         while let Some((_, row)) = merge.next()? {
             if !goes_on(row.key) {
                 break;
@@ -59,6 +76,12 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn merged_from<'a>(&'a self, from: &[u8]) -> Result<Merge<'a>, Damaged> {
+        let memory = self.learnt.iter().rev();
+        let memory = memory.map(|learnt| Source::Memory(Box::new(learnt.changes_from(from))));
+        Merge::new(memory.chain(self.sidecars.facts_from(from)?))
     }
 }
 

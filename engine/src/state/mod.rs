@@ -33,6 +33,7 @@ pub(crate) use learnt::{Learnt, Occurrence};
 pub(crate) use queues::{Entry, Queues};
 
 use crate::offset::QueueOffset;
+use crate::pointing::{PointingChanges, is_pointing};
 use crate::sidecar::{Damaged, Seal, Sidecar, SidecarSet, queue_of_key};
 
 /// A queue's place in the state's table: cheap, valid for as long as the store is open.
@@ -63,6 +64,7 @@ pub(crate) struct State {
     next_base: u64,
     live_facts: u64,
     records: u64,
+    pub pointing: PointingChanges,
 }
 
 impl State {
@@ -76,6 +78,7 @@ impl State {
             next_base: last.map_or(0, |last| last.end()),
             live_facts: last.map_or(0, |last| last.live_facts()),
             records: last.map_or(0, |last| last.records()),
+            pointing: PointingChanges::default(),
             sidecars,
         }
     }
@@ -146,6 +149,9 @@ impl State {
         {
             let queue = self.queues.find_or_add(topic, queue_id);
             self.queues.at_mut(queue).forget_before(QueueOffset(u64::from_be_bytes(min)));
+        }
+        if is_pointing(key) {
+            self.pointing.note(physical, value);
         }
         let was_there = self.fact(key).is_some();
         let State { learnt, live_facts, .. } = self.roll_to(physical);

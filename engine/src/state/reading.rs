@@ -3,9 +3,9 @@
 //! What lies in a sidecar that turns out to be damaged is not found; the sidecar remembers that it is, and is made
 //! again. Until then a place that is asked for is rather too early than too late.
 
-use super::State;
 use super::keys::{KeySearch, key_hash, topic_hash};
 use super::queues::{Entry, Queue};
+use super::{QueueRef, State};
 use crate::keys::{FoundByKey, KeyQuery};
 use crate::limits::{FOUND_BY_KEY_MAX, KEY_ROWS_SEARCHED_MAX, KEY_SEGMENTS_SEARCHED_MAX};
 use crate::offset::{PhysicalOffset, QueueOffset};
@@ -107,6 +107,20 @@ impl State {
             }
         }
         None
+    }
+
+    /// The record that begins at `physical`, if it is still there.
+    pub fn record_at(&self, physical: PhysicalOffset) -> Result<Option<(QueueRef, Entry)>, Damaged> {
+        let place = self.place(physical);
+        let found = place.and_then(|(queue, offset)| {
+            let (topic, queue_id) = queue.name();
+            Some((self.queues.find(topic, queue_id)?, self.entry(queue, offset)?))
+        });
+        let base = physical.0 - physical.0 % self.segment_bytes;
+        match self.sidecars.at(base).and_then(|sidecar| sidecar.damaged()) {
+            Some(position) if found.is_none() => Err(Damaged { base, position }),
+            _ => Ok(found),
+        }
     }
 
     /// First offset below `end` of a queue's records that lie at or after the first one stored at or after a time; else

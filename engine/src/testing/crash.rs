@@ -17,9 +17,10 @@ use std::ops::ControlFlow;
 
 use super::life::{Life, Script};
 use super::model::Model;
-use super::workload::{Pace, Workload, draw_plan};
+use super::workload::{Pace, Workload, draw_plan, draw_plan_with_timers};
 use crate::env::Random;
 use crate::env::sim::{Disk, Sim, Unit};
+use crate::retention::Retention;
 use crate::store::{FlushHow, StoreOptions};
 
 /// How much is enumerated.
@@ -98,6 +99,8 @@ pub struct Tally {
     pub rolled: u64,
     /// Recoveries of a log whose first segments have retired.
     pub retired: u64,
+    /// Recoveries that found a fact whose record had been carried forward.
+    pub carried: u64,
     /// Crashes inside recovery.
     pub in_recovery: u64,
     /// Crashes of a store that had already recovered from one.
@@ -282,12 +285,14 @@ impl Lives<'_> {
         let goes_on = !last || random.chance(200);
         let fresh = if goes_on { random.below(5) } else { 0 };
         let pace = || [Pace::Next, Pace::Durable][random.index(2)];
+        let retains = self.options.retention != Retention::default();
+        let draw = if retains { draw_plan_with_timers } else { draw_plan };
         let resends = if goes_on { [0, 1, 2, usize::MAX][random.index(4)] } else { 0 };
         Script {
             options: StoreOptions { flush, ..self.options.clone() },
             answered,
             resends: (resends, pace()),
-            plans: (0..fresh).map(|_| (draw_plan(random, 1000 + random.below(1 << 20)), pace())).collect(),
+            plans: (0..fresh).map(|_| (draw(random, 1000 + random.below(1 << 20)), pace())).collect(),
             settles: true,
             closes: false,
         }
@@ -304,6 +309,7 @@ impl Lives<'_> {
                 tally.rolled +=
                     u64::from(model.first(recovered).last_ticket().0 > self.options.segment_bytes);
                 tally.retired += u64::from(life.log_start() > 0);
+                tally.carried += u64::from(life.is_any_carried());
                 tally.after_recovery += u64::from(crashes);
             }
         }

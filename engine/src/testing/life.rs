@@ -57,6 +57,8 @@ pub struct Life {
     opened: Cell<bool>,
     /// Batches found at the check.
     recovered: Cell<Option<usize>>,
+    /// A fact that it found points to a record that was carried forward.
+    carried: Cell<bool>,
     end: RefCell<Option<Result<(), String>>>,
     refused: RefCell<Option<OpenError>>,
     unread: RefCell<Option<String>>,
@@ -73,6 +75,7 @@ impl Life {
             store: RefCell::default(),
             opened: Cell::default(),
             recovered: Cell::default(),
+            carried: Cell::default(),
             end: RefCell::default(),
             refused: RefCell::default(),
             unread: RefCell::default(),
@@ -136,6 +139,11 @@ impl Life {
         self.recovered.get()
     }
 
+    /// Whether a fact that the check found points to a record that was carried forward.
+    pub fn is_any_carried(&self) -> bool {
+        self.carried.get()
+    }
+
     /// Physical offset at which the log begins; 0 before it is open.
     pub fn log_start(&self) -> u64 {
         self.log_bounds().0
@@ -172,14 +180,16 @@ impl Life {
         };
         self.opened.set(true);
         let model = self.model.borrow().clone();
-        let checked = model.check(&store, self.script.answered).await;
+        let checked = model.check(&env, &store, self.script.answered).await;
         let recovered = checked.map_err(|error| match error {
             CheckError::Wrong(wrong) => wrong,
             CheckError::Unread(refused) => {
                 self.unread.replace(Some(refused.clone()));
+                self.poisoned_at.set(store.poisoned().map(|_| store.durable()));
                 refused
             }
         })?;
+        self.carried.set(model.is_any_carried(&store));
         let lost = self.model.borrow_mut().cut(recovered);
         self.durable.set(store.durable());
         self.store.replace(Some(store.clone()));

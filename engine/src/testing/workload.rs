@@ -5,14 +5,18 @@
 
 use std::time::Duration;
 
-use super::model::{NUMBER_KEY, Plan, QUEUES};
+use super::model::{NUMBER_KEY, Plan, QUEUES, Timer};
 use crate::env::Random;
 use crate::limits::SEGMENT_BYTES_MIN;
+use crate::pointing::KEYS_FROM;
 use crate::retention::Retention;
 use crate::store::{FlushHow, StoreOptions};
 
 /// The folder that every workload opens.
 pub const FOLDER: &str = "/data/store";
+
+/// Keys of pointing facts.
+const TIMERS_MAX: u64 = 6;
 
 /// What a writer does before its next batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +55,19 @@ impl Workload {
         Workload { options, plans, closes: random.chance(300) }
     }
 
-    /// Draws one whose log may hold few segments, so that others retire and are used again.
+    /// Draws one whose log may hold few segments, so that others retire and are used again, most with facts that point into
+    /// them.
     pub fn draw_retaining(random: &Random) -> Workload {
         let segment_bytes = SEGMENT_BYTES_MIN * (1 + random.below(2));
         let bytes_max = Some(segment_bytes * (1 + random.below(2)));
         let retention = Retention { bytes_max, ..Retention::default() };
-        let options = StoreOptions { segment_bytes, retention, ..draw_options(random) };
-        let plans = draw_steady(random, 16 + random.below(24));
+        let mut options = StoreOptions { segment_bytes, retention, ..draw_options(random) };
+        if random.chance(500) {
+            // What is carried forward is then read from the disk, and others get on meanwhile.
+            options.tail_cache_bytes = 0;
+        }
+        let draw = if random.chance(800) { draw_plan_with_timers } else { draw_plan };
+        let plans = draw_steady(random, 16 + random.below(24), draw);
         Workload { options, plans, closes: random.chance(300) }
     }
 }
@@ -68,14 +78,14 @@ fn draw_mixed(random: &Random, count: u64) -> Vec<(Plan, Pace)> {
 }
 
 /// Batches that are mostly waited for, so that segments are sealed and retire while others are filled.
-fn draw_steady(random: &Random, count: u64) -> Vec<(Plan, Pace)> {
+fn draw_steady(random: &Random, count: u64, draw: fn(&Random, u64) -> Plan) -> Vec<(Plan, Pace)> {
     let pace = || match random.below(10) {
         0..6 => Pace::Durable,
         6..8 => Pace::Sleep(Duration::from_millis(1 + random.below(5))),
         8 => Pace::Sleep(Duration::from_millis(1100)),
         _ => Pace::Next,
     };
-    (0..count).map(|number| (draw_plan(random, number), pace())).collect()
+    (0..count).map(|number| (draw(random, number), pace())).collect()
 }
 
 /// Small batches by twos, the second right behind the first: two frames of a sector or two in flight, whose
@@ -85,6 +95,7 @@ fn draw_pairs(random: &Random, count: u64) -> Vec<(Plan, Pace)> {
         number,
         records: vec![(random.index(QUEUES.len()), random.index(40))],
         facts: Vec::new(),
+        timers: Vec::new(),
         lazy: false,
     };
     // A moment later, or both would be in one frame.
@@ -111,7 +122,26 @@ pub fn draw_plan(random: &Random, number: u64) -> Plan {
     let what = random.below(10);
     let records = if what < 8 { draw_records(random) } else { Vec::new() };
     let facts = if what > 4 || records.is_empty() { draw_facts(random, number) } else { Vec::new() };
-    Plan { number, lazy: random.chance(150), records, facts }
+    Plan { number, lazy: random.chance(150), records, facts, timers: Vec::new() }
+}
+
+/// The same, perhaps with changes of facts that point to records.
+pub fn draw_plan_with_timers(random: &Random, number: u64) -> Plan {
+    let mut plan = draw_plan(random, number);
+    let key = |n| vec![KEYS_FROM, b't', n as u8];
+    let first = random.below(TIMERS_MAX);
+    // Each of another key, and a fact that is moved goes to one that is not changed otherwise.
+    for n in 0..[0, 1, 2, 2, 3][random.index(5)] {
+        let timer = match random.below(10) {
+            0..5 => {
+                Timer::Set(if random.chance(100) { 2000 + random.index(3000) } else { random.index(300) })
+            }
+            5..8 => Timer::Fire,
+            _ => Timer::Move(key((first + 3 + n) % TIMERS_MAX)),
+        };
+        plan.timers.push((key((first + n) % TIMERS_MAX), timer));
+    }
+    plan
 }
 
 fn draw_records(random: &Random) -> Vec<(usize, usize)> {

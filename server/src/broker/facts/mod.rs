@@ -6,6 +6,7 @@
 //! | 0x01 | [`topic_config`] | topic | 16 bytes |
 //! | 0x02 | [`group_config`] | group | 36 bytes |
 //! | 0x03 | [`group_offset`] | group, 0, topic, 0, queue id | 8 bytes |
+//! | 0x80 … 0xff | those that keep a record from retiring: [`ringmq_engine::pointing`]; none yet | | its place, then more |
 //!
 //! The numbers are on disks: they are never given to something else.
 //!
