@@ -55,14 +55,8 @@ pub enum Bug {
     ReadAheadPastDurable,
     /// Recovery takes any whole frame, wherever it says that it belongs: also one of a file's earlier life.
     PlaceIgnored,
-    /// A retired file is used again before its old name is durably gone.
-    RetiredNameUnsynced,
     /// A recycled file is written before its new name is durable.
     RecycledNameUnsynced,
-    /// The sidecar of a retiring segment goes before the segment.
-    SidecarRemovedFirst,
-    /// A segment retires while it is needed for recovery.
-    RetiredWhileNeeded,
     /// A segment retires while somebody reads it.
     RetiredWhileRead,
     /// A queue begins one record too late after a segment retired.
@@ -97,7 +91,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 42] = [
+    pub const ALL: [Bug; 39] = [
         Bug::FlushDropped,
         Bug::AnswerBeforeFlush,
         Bug::FreshnessIgnored,
@@ -121,10 +115,7 @@ impl Bug {
         Bug::ColdMemoryKept,
         Bug::ReadAheadPastDurable,
         Bug::PlaceIgnored,
-        Bug::RetiredNameUnsynced,
         Bug::RecycledNameUnsynced,
-        Bug::SidecarRemovedFirst,
-        Bug::RetiredWhileNeeded,
         Bug::RetiredWhileRead,
         Bug::MinimumOffByOne,
         Bug::CarryForgotten,

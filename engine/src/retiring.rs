@@ -91,15 +91,9 @@ impl<E: Env> Retiring<E> {
         tracing::info!(base, newest_ms, "a segment retires");
         let retired = self.state.borrow_mut().retire_oldest();
         assert!(retired.is_some_and(|sidecar| sidecar.base() == base), "the rule was asked about the oldest");
-        if planted::is(Bug::SidecarRemovedFirst) {
-            self.env.remove(&sidecar::path(&self.folder, base)).await?;
-            self.env.sync_folder(&self.folder).await?;
-        }
         segments.retire(base).await?;
-        if !planted::is(Bug::SidecarRemovedFirst) {
-            self.env.remove(&sidecar::path(&self.folder, base)).await?;
-            self.env.sync_folder(&self.folder).await?;
-        }
+        self.env.remove(&sidecar::path(&self.folder, base)).await?;
+        self.env.sync_folder(&self.folder).await?;
         segments.keep_spare(base, self.log.is_disk_low()).await?;
         Ok(true)
     }

@@ -205,10 +205,7 @@ impl<E: Env> SegmentSet<E> {
         self.pins.borrow_mut().remove(&base);
         close_all::<E>(file.and_then(Rc::into_inner)).await;
         self.env.rename(&self.path(base), &self.spare_path(base)).await?;
-        if !planted::is(Bug::RetiredNameUnsynced) {
-            self.env.sync_folder(&self.folder).await?;
-        }
-        Ok(())
+        self.env.sync_folder(&self.folder).await
     }
 
     /// Takes the spare files that an earlier process left, and removes those that are too many.

@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::map::QueueEnd;
-use crate::planted::{self, Bug};
 
 use super::{Damaged, Merge, NO_SEGMENT, QueueRow, Sidecar, Source};
 
@@ -51,9 +50,6 @@ impl SidecarSet {
 
     /// Whether nothing but records is lost without the oldest one.
     pub fn can_spare_oldest(&self) -> bool {
-        if planted::is(Bug::RetiredWhileNeeded) {
-            return self.all.len() > 1;
-        }
         let base_at = self.all.last().map_or(0, |last| last.base_at());
         self.all.first().is_some_and(|oldest| oldest.base() < base_at)
     }
