@@ -59,9 +59,14 @@ pub fn pull<E: Env>(
             request.commit_offset,
         );
         match committed {
-            // The offset comes again with the next pull; consumers go on while nothing can be written.
+            // The offset comes again with the next pull; consumers go on while nothing can be written, and what they are
+            // shown was durable before the log was poisoned.
             Err(Refusal::Append(
-                AppendError::DiskFull | AppendError::DiskNearlyFull { .. } | AppendError::Busy { .. },
+                AppendError::DiskFull
+                | AppendError::DiskNearlyFull { .. }
+                | AppendError::Busy { .. }
+                | AppendError::Poisoned(_)
+                | AppendError::Closing,
             )) => {}
             committed => committed?,
         }
