@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Topics of one shard. At the bound: a new topic is refused. A topic costs about 200 bytes and one fact.
 pub const TOPICS_MAX: usize = 100_000;
+/// Body of one answer that is a table. Beyond: the table is refused, and its pages are not.
+pub const TABLE_BYTES_MAX: usize = ringmq_wire::frame::FRAME_BYTES_MAX - 64 * 1024;
 /// Queues of one topic, read or write. At the bound: the definition is refused.
 /// Apache's own `BenchmarkTest` has 1,024.
 pub const QUEUES_PER_TOPIC_MAX: u32 = 4_096;

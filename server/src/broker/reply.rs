@@ -162,6 +162,9 @@ pub enum Refusal {
     /// A bound.
     #[error("the broker has {TOPICS_MAX} topics; delete one that is not used")]
     TooManyTopics,
+    /// A bound: no client takes a longer frame.
+    #[error("a table of {rows} rows is too long for one answer; ask for {pages}")]
+    TableTooLong { rows: usize, pages: &'static str },
     /// A bound.
     #[error("topic[{topic}] cannot have {queues} queues: at most {QUEUES_PER_TOPIC_MAX}")]
     TooManyQueues { topic: String, queues: u32 },
@@ -238,6 +241,7 @@ impl Refusal {
             | Refusal::NoRecord(_)
             | Refusal::NoStatistics { .. }
             | Refusal::TooManyTopics
+            | Refusal::TableTooLong { .. }
             | Refusal::TooManyQueues { .. }
             | Refusal::TooManyGroups
             | Refusal::TooManyMembers

@@ -1,12 +1,24 @@
 //! Whole tables, as administration asks for them: in parts, with a version.
 
+use ringmq_wire::json;
 use ringmq_wire::request::topic::DataVersion;
+use serde::Serialize;
+
+use super::limits::TABLE_BYTES_MAX;
+use super::reply::Refusal;
 
 /// The rows from number `first` on, at most `max`. What is not said: from the beginning, and all.
 pub fn page<I: Iterator>(rows: I, first: Option<i32>, max: Option<i32>) -> impl Iterator<Item = I::Item> {
     let first = usize::try_from(first.unwrap_or(0)).unwrap_or(0);
     let max = max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(0));
     rows.skip(first).take(max)
+}
+
+/// A table, or such a page of it, as the body of an answer; refused if no client would take it. `pages` are the fields to
+/// ask for less.
+pub fn body(table: &impl Serialize, rows: usize, pages: &'static str) -> Result<Vec<u8>, Refusal> {
+    let body = json::write(table);
+    if body.len() > TABLE_BYTES_MAX { Err(Refusal::TableTooLong { rows, pages }) } else { Ok(body) }
 }
 
 /// The version of a table that has changed so often since this broker opened.

@@ -121,7 +121,8 @@ pub fn all<E: Env>(
         ..GroupTable::default()
     };
     let header = GroupTableReply { groups: i32::try_from(broker.groups.count()).unwrap_or(i32::MAX) };
-    reply.fields_and_body(&header.fields(), &json::write(&table));
+    let body = table::body(&table, table.groups.len(), "groupSeq and maxGroupNum")?;
+    reply.fields_and_body(&header.fields(), &body);
     Ok(Outcome::Reply)
 }
 

@@ -147,7 +147,8 @@ pub fn all<E: Env>(
         ..TopicTable::default()
     };
     let header = TopicTableReply { topics: i32::try_from(broker.topics.count()).unwrap_or(i32::MAX) };
-    reply.fields_and_body(&header.fields(), &json::write(&table));
+    let body = table::body(&table, table.topics.len(), "topicSeq and maxTopicNum")?;
+    reply.fields_and_body(&header.fields(), &body);
     Ok(Outcome::Reply)
 }
 

@@ -163,20 +163,26 @@ fn at_the_bound_of_topics_one_more_is_refused_and_known_ones_are_changed() {
         let room = DEFINITIONS_PER_LIST_MAX.min(TOPICS_MAX - table.broker.topics.count());
         let topics: Vec<String> = (0..room)
             .map(|number| {
-                format!(r#"{{"topicName":"T{list}_{number}","readQueueNums":1,"writeQueueNums":1}}"#)
+                format!(
+                    r#"{{"topicName":"one-of-a-crowd-{list}_{number}","readQueueNums":1,"writeQueueNums":1}}"#
+                )
             })
             .collect();
         let body = format!(r#"{{"topicConfigList":[{}]}}"#, topics.join(","));
         table.call(conn, UpdateAndCreateTopicList, &[], body.as_bytes()).expect(0);
     }
     assert_eq!(table.broker.topics.count(), TOPICS_MAX);
+    let whole = table.call(conn, GetAllTopicConfig, &[], &[]).expect(1);
+    assert!(whole.remark.ends_with("ask for topicSeq and maxTopicNum"), "{}", whole.remark);
+    let page = [("topicSeq", "0".into()), ("maxTopicNum", "2000".into())];
+    table.call(conn, GetAllTopicConfig, &page, &[]).expect(0);
     let answer = define(&mut table, conn, "More", 1, 6, "").expect(1);
     assert!(answer.remark.ends_with("delete one that is not used"), "{}", answer.remark);
     table.send(conn, "More", 0, "", "x").expect(1);
     table.heartbeat(conn, "c1", "G", &[]).expect(1);
     assert!(table.broker.groups.get("G").is_none());
-    define(&mut table, conn, "T0_0", 2, 6, "").expect(0);
-    of_topic(&mut table, conn, DeleteTopicInBroker, "T0_0").expect(0);
+    define(&mut table, conn, "one-of-a-crowd-0_0", 2, 6, "").expect(0);
+    of_topic(&mut table, conn, DeleteTopicInBroker, "one-of-a-crowd-0_0").expect(0);
     define(&mut table, conn, "More", 1, 6, "").expect(0);
 }
 
