@@ -11,19 +11,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// Of an id with an IPv6 address.
+const BYTES_MAX: usize = 28;
+
 /// Appends the id of the record at `physical_offset` of the broker at `store_host`: 32 characters, or 56 for IPv6.
 pub fn push(store_host: SocketAddr, physical_offset: i64, out: &mut String) {
-    match store_host.ip().to_canonical() {
-        IpAddr::V4(ip) => push_hex(&ip.octets(), out),
-        IpAddr::V6(ip) => push_hex(&ip.octets(), out),
-    }
-    push_hex(&u32::from(store_host.port()).to_be_bytes(), out);
-    push_hex(&physical_offset.to_be_bytes(), out);
+    let mut bytes = [0; BYTES_MAX];
+    let ip_len = match store_host.ip().to_canonical() {
+        IpAddr::V4(ip) => put(&mut bytes, 0, &ip.octets()),
+        IpAddr::V6(ip) => put(&mut bytes, 0, &ip.octets()),
+    };
+    let port_end = put(&mut bytes, ip_len, &u32::from(store_host.port()).to_be_bytes());
+    let end = put(&mut bytes, port_end, &physical_offset.to_be_bytes());
+    push_hex(&bytes[..end], out);
 }
 
 /// The host and the physical offset that an id names; `None` if it is no such id.
 pub fn parse(id: &str) -> Option<(SocketAddr, i64)> {
-    let mut bytes = [0u8; 28];
+    let mut bytes = [0u8; BYTES_MAX];
     let digits = id.as_bytes();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let bytes = bytes.get_mut(..pairs.len())?;
@@ -41,12 +46,21 @@ pub fn parse(id: &str) -> Option<(SocketAddr, i64)> {
     Some((SocketAddr::new(ip, port), i64::from_be_bytes(*offset.first_chunk()?)))
 }
 
+/// Puts `part` at `at`, and gives where it ends.
+fn put(bytes: &mut [u8; BYTES_MAX], at: usize, part: &[u8]) -> usize {
+    let end = at + part.len();
+    bytes[at..end].copy_from_slice(part);
+    end
+}
+
 fn push_hex(bytes: &[u8], out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in bytes {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+    let mut digits = [0; 2 * BYTES_MAX];
+    let digits = &mut digits[..bytes.len() * 2];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
+    out.push_str(std::str::from_utf8(digits).expect("hexadecimal digits are text"));
 }
 
 #[cfg(test)]

@@ -147,6 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_every_length_are_read() {
+        for number in ["0", "-1", "12345678", "123456789", "2147483647", "-2147483648", "00000000012"] {
+            let expected: i32 = number.parse().unwrap();
+            for end in ["}", ",\"x\":1}", " }", " , \"x\":1}"] {
+                assert_eq!(
+                    read(&format!("{{\"opaque\":{number}{end}")).unwrap().3,
+                    expected,
+                    "{number}{end}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn languages_are_names_or_numbers_and_strangers_are_other() {
         for (written, expected) in [
             ("\"GO\"", 9),

@@ -17,6 +17,9 @@ use crate::language;
 /// How deep an ignored value may nest; deeper is refused.
 const NESTING_MAX: usize = 32;
 
+/// Any number of so many digits has fewer than 31 bits.
+const SHORT_NUMBER_DIGITS_MAX: usize = 8;
+
 /// Reads a header into the scratch and borrows it from there.
 pub(crate) fn decode<'a>(scratch: &'a mut HeadScratch, input: &[u8]) -> Result<Head<'a>, HeadError> {
     let input = std::str::from_utf8(input).map_err(|_| HeadError::NotUtf8("the header"))?;
@@ -126,7 +129,16 @@ impl Reader<'_, '_> {
     }
 
     /// A key and its colon.
+    #[inline(always)]
     fn key(&mut self) -> Result<(u32, u32), HeadError> {
+        // Most keys of the messages that matter are one letter: `"a":`.
+        if let Some([b'"', letter, b'"', b':']) = self.bytes.get(self.at..self.at + 4)
+            && !matches!(letter, b'"' | b'\\')
+        {
+            let start = self.at as u32 + 1;
+            self.at += 4;
+            return Ok((start, start + 1));
+        }
         self.expect(b'"', "a key is a string")?;
         let key = self.string()?;
         self.expect(b':', "a colon follows a key")?;
@@ -134,6 +146,7 @@ impl Reader<'_, '_> {
     }
 
     /// Whether another member follows; takes the comma or the closing brace.
+    #[inline(always)]
     fn more(&mut self) -> Result<bool, HeadError> {
         self.skip_blanks();
         match self.peek() {
@@ -149,14 +162,20 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[inline(always)]
     fn value(&mut self) -> Result<Token, HeadError> {
         self.skip_blanks();
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return self.string().map(Token::Text);
+        }
+        self.literal()
+    }
+
+    /// Any value but a string.
+    fn literal(&mut self) -> Result<Token, HeadError> {
         let start = self.at;
         match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                return self.string().map(Token::Text);
-            }
             Some(b'n') => {
                 self.word("null")?;
                 return Ok(Token::Null);
@@ -173,10 +192,32 @@ impl Reader<'_, '_> {
     /// A whole number; a string of digits is taken as well, null is 0.
     fn number(&mut self) -> Result<i32, HeadError> {
         let at = self.at;
+        if let Some(number) = self.short_number() {
+            return Ok(number);
+        }
         let (Token::Text(span) | Token::Literal(span)) = self.value()? else { return Ok(0) };
         self.text[span.0 as usize..span.1 as usize]
             .parse()
             .map_err(|_| HeadError::Json { at, what: "a 32-bit number is expected" })
+    }
+
+    /// A number of few digits, with nothing but a separator behind it, is there. Nearly every number of a header is such.
+    #[inline(always)]
+    fn short_number(&mut self) -> Option<i32> {
+        let mut number = 0;
+        for digits in 0..=SHORT_NUMBER_DIGITS_MAX {
+            match self.bytes.get(self.at + digits) {
+                Some(digit @ b'0'..=b'9') if digits < SHORT_NUMBER_DIGITS_MAX => {
+                    number = number * 10 + i32::from(digit - b'0')
+                }
+                Some(b',' | b'}') if digits > 0 => {
+                    self.at += digits;
+                    return Some(number);
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn language(&mut self) -> Result<u8, HeadError> {
@@ -190,6 +231,7 @@ impl Reader<'_, '_> {
     }
 
     /// A string's content, from after its opening quote to after its closing one.
+    #[inline(always)]
     fn string(&mut self) -> Result<(u32, u32), HeadError> {
         let start = self.at;
         self.at += plain_run(&self.bytes[start..]);
@@ -205,6 +247,7 @@ impl Reader<'_, '_> {
     }
 
     /// The same from its first backslash on: the content is appended to the text.
+    #[inline(never)]
     fn escaped_string(&mut self, start: usize) -> Result<(u32, u32), HeadError> {
         let span_start = self.text.len() as u32;
         let mut run_start = start;
@@ -270,6 +313,11 @@ impl Reader<'_, '_> {
     fn hex4(&mut self) -> Result<u32, HeadError> {
         let digits =
             self.bytes.get(self.at..self.at + 4).ok_or_else(|| self.error("an escape has no end"))?;
+        // What parts properties is written as \u0001 and \u0002.
+        if let [b'0', b'0', b'0', digit @ b'0'..=b'9'] = digits {
+            self.at += 4;
+            return Ok(u32::from(digit - b'0'));
+        }
         let mut unit = 0;
         for digit in digits {
             let nibble =
@@ -376,6 +424,7 @@ impl Reader<'_, '_> {
 }
 
 /// How many bytes come before the next quote or backslash. Looks at eight bytes at a time.
+#[inline(always)]
 fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;

@@ -86,9 +86,18 @@ pub const TRANSIENT_PREFIX: &str = "__RMQ.TRANSIENT.";
 /// The well-formed pairs of an encoded string that is known to be text, in order: each whole pair without its end,
 /// its name and its value. For whoever looks for several names, this is one pass.
 pub fn pairs_of(properties: &str) -> impl Iterator<Item = (&str, &str, &str)> {
-    properties.split(char::from(PAIR_END)).filter_map(|pair| {
-        let (name, value) = pair.split_once(char::from(NAME_END))?;
-        (!name.is_empty() && !value.is_empty()).then_some((pair, name, value))
+    let mut rest = Some(properties);
+    std::iter::from_fn(move || {
+        loop {
+            let (pair, after) = cut(rest?, PAIR_END);
+            rest = after;
+            if let (name, Some(value)) = cut(pair, NAME_END)
+                && !name.is_empty()
+                && !value.is_empty()
+            {
+                return Some((pair, name, value));
+            }
+        }
     })
 }
 
@@ -171,26 +180,52 @@ pub fn push_number(name: &str, value: i64, out: &mut Vec<u8>) {
     out.push(PAIR_END);
 }
 
-/// Where a byte occurs. Eight are looked at together: one at a time took most of what learning keys costs an append.
+/// Where a byte occurs.
 #[inline(always)]
 fn places_of(byte: u8, bytes: &[u8], mut at: impl FnMut(usize)) {
-    const LOW_BITS: u64 = u64::MAX / 0xff * 0x7f;
-    let pattern = u64::from_ne_bytes([byte; 8]);
-    let mut words = bytes.chunks_exact(8);
-    for (number, word) in words.by_ref().enumerate() {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes")) ^ pattern;
-        // The high bit of each byte that is zero.
-        let mut zeros = !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
-        while zeros != 0 {
-            at(number * 8 + zeros.trailing_zeros() as usize / 8);
-            zeros &= zeros - 1;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let mut found = bits_of(byte, *word);
+        while found != 0 {
+            at(number * 8 + found.trailing_zeros() as usize / 8);
+            found &= found - 1;
         }
     }
-    let rest = words.remainder();
     for (index, other) in rest.iter().enumerate() {
         if *other == byte {
             at(bytes.len() - rest.len() + index);
         }
+    }
+}
+
+/// Where a byte occurs first.
+#[inline(always)]
+fn place_of(byte: u8, bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let found = bits_of(byte, *word);
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|other| *other == byte).map(|index| bytes.len() - rest.len() + index)
+}
+
+/// The high bit of each byte that is there. Eight are looked at together: one at a time took most of what learning keys
+/// costs an append.
+#[inline(always)]
+fn bits_of(byte: u8, word: [u8; 8]) -> u64 {
+    const LOW_BITS: u64 = u64::MAX / 0xff * 0x7f;
+    let zero_if_there = u64::from_le_bytes(word) ^ u64::from_ne_bytes([byte; 8]);
+    !(((zero_if_there & LOW_BITS) + LOW_BITS) | zero_if_there | LOW_BITS)
+}
+
+/// What is before a separator, and what is after it if there is one.
+#[inline(always)]
+fn cut(text: &str, separator: u8) -> (&str, Option<&str>) {
+    match place_of(separator, text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 
@@ -267,6 +302,7 @@ mod tests {
                 places_of(PAIR_END, &bytes, |at| found.push(at));
                 let expected: Vec<usize> = (0..len).filter(|n| bytes[*n] == PAIR_END).collect();
                 assert_eq!(found, expected, "{bytes:?}");
+                assert_eq!(place_of(PAIR_END, &bytes), expected.first().copied(), "{bytes:?}");
             }
         }
     }

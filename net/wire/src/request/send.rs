@@ -66,16 +66,14 @@ pub struct SendRequest<'a> {
 impl<'a> SendRequest<'a> {
     /// Reads it from the fields of a request with that code. One pass over the fields: this is the hot path.
     pub fn decode(code: i32, fields: &Fields<'a>) -> Result<SendRequest<'a>, FieldError> {
-        let mut values = [None; NAMES.len()];
-        let letters = carries_letters(code) && (fields.get("b").is_some() || fields.get("a").is_some());
-        for (name, value) in fields.iter() {
-            let slot =
-                if letters { letter_slot(name) } else { NAMES.iter().position(|known| *known == name) };
-            if let Some(slot) = slot.and_then(|slot| values.get_mut(slot)) {
-                *slot = Some(value);
-            }
+        let mut values = Values { names: &LETTERS, values: [None; NAMES.len()] };
+        if carries_letters(code) {
+            values.fill(fields, letter_slot);
         }
-        let values = Values { names: if letters { &LETTERS } else { &NAMES }, values };
+        if values.values[0].is_none() && values.values[1].is_none() {
+            values = Values { names: &NAMES, values: [None; NAMES.len()] };
+            values.fill(fields, name_slot);
+        }
         Ok(SendRequest {
             producer_group: values.text(0)?,
             topic: values.text(1)?,
@@ -128,6 +126,10 @@ fn letter_slot(name: &str) -> Option<usize> {
     }
 }
 
+fn name_slot(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name)
+}
+
 /// The fields of a send by position, with the names that errors speak of.
 struct Values<'a> {
     names: &'static [&'static str; 14],
@@ -135,6 +137,14 @@ struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    fn fill(&mut self, fields: &Fields<'a>, slot: impl Fn(&str) -> Option<usize>) {
+        for (name, value) in fields.iter() {
+            if let Some(place) = slot(name).and_then(|slot| self.values.get_mut(slot)) {
+                *place = Some(value);
+            }
+        }
+    }
+
     fn text(&self, slot: usize) -> Result<&'a str, FieldError> {
         self.values[slot].ok_or(FieldError::Missing(self.names[slot]))
     }
