@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use ringmq_wire::record::properties;
+
 /// Who this broker is. One per shard.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -57,4 +59,13 @@ impl Default for Settings {
             administration: Administration::Anyone,
         }
     }
+}
+
+/// The properties that every message gets from the broker that stores it, encoded.
+pub(super) fn stamp(identity: &Identity, settings: &Settings) -> Box<[u8]> {
+    let mut stamp = Vec::new();
+    properties::push(properties::MSG_REGION, &identity.region, &mut stamp);
+    properties::push(properties::TRACE_ON, if settings.trace_on { "true" } else { "false" }, &mut stamp);
+    properties::push(properties::CLUSTER, &identity.cluster, &mut stamp);
+    stamp.into()
 }

@@ -86,6 +86,8 @@ pub struct Broker<E: Env> {
     store: Store<E>,
     identity: Identity,
     settings: Settings,
+    /// The properties that every message gets here, encoded.
+    stamp: Box<[u8]>,
     opened_wall_ms: i64,
     topics: Topics,
     groups: Groups,
@@ -131,6 +133,7 @@ impl<E: Env> Broker<E> {
         now: Now,
     ) -> Result<Broker<E>, BrokerOpenError> {
         let mut broker = Broker {
+            stamp: identity::stamp(&identity, &settings),
             store,
             identity,
             settings,

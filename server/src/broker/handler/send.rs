@@ -242,11 +242,9 @@ fn add_single<'a, E: Env>(
         Some(given) => Cow::Borrowed(given),
         None => Cow::Owned(unique_key(broker, call.now)),
     };
-    let Broker { identity, settings, scratch, topics, store, .. } = broker;
+    let Broker { identity, stamp, scratch, topics, store, .. } = broker;
     let edited = &mut scratch.properties;
-    properties::push(properties::MSG_REGION, &identity.region, edited);
-    properties::push(properties::TRACE_ON, if settings.trace_on { "true" } else { "false" }, edited);
-    properties::push(properties::CLUSTER, &identity.cluster, edited);
+    edited.extend_from_slice(stamp);
     if let Cow::Owned(made) = &unique_key {
         properties::push(properties::UNIQUE_KEY, made, edited);
     }
