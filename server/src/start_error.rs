@@ -160,6 +160,24 @@ impl StartError {
         }
     }
 
+    /// The name that `ringmq explain` knows it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            StartError::Config(_) => "settings",
+            StartError::NotLinux { .. } => "kernel-too-old",
+            StartError::IoUringRefused { .. } => "io-uring-refused",
+            StartError::MemlockTooSmall { .. } => "memlock-too-small",
+            StartError::PortInUse { .. } => "port-in-use",
+            StartError::Listen { .. } => "cannot-listen",
+            StartError::FolderLocked { .. } => "folder-locked",
+            StartError::Folder { .. } => "folder-unusable",
+            StartError::DiskFull { .. } => "disk-full",
+            StartError::Corrupt { .. } => "log-damaged",
+            StartError::Runtime { .. } => "runtime",
+            StartError::ShardStopped { .. } => "shard-stopped",
+        }
+    }
+
     /// What to do, in one or two sentences; empty when the error says it itself.
     pub fn remedy(&self) -> String {
         match self {

@@ -4,6 +4,7 @@
 //!
 //! `RINGMQ_E2E_KILLS` sets the number of kills (5), `RINGMQ_E2E_SEED` repeats a run's random choices.
 
+mod alone;
 mod busy;
 mod kill;
 mod malformed;

@@ -50,7 +50,8 @@ pub fn measure(folder: &Path, time: Duration) -> io::Result<DiskSpeed> {
     Ok(DiskSpeed { fio_per_second, ..measured? })
 }
 
-fn measure_file(path: &Path, time: Duration) -> io::Result<DiskSpeed> {
+/// Measures with a file of that name, which stays behind, and without `fio`.
+pub fn measure_file(path: &Path, time: Duration) -> io::Result<DiskSpeed> {
     let file = os::open_direct(path, true)?;
     // Blocks never written before cost a journal commit each; a log that prepares its segments does not pay it.
     let all = AlignedBytes::blocks(FILE_BLOCKS);

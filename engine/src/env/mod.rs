@@ -19,6 +19,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use self::glommio::space_of;
 pub use random::Random;
 pub use signal::Signal;
 

@@ -1,6 +1,7 @@
 //! What went wrong, and what looks wrong, as people read it.
 //!
 //! A failed start is one message: what failed, then the remedy. A warning is one message too, and nothing stops.
+//! Each carries a name, `error[port-in-use]`, which `ringmq explain` knows.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,11 +13,11 @@ use crate::config::value::Flush;
 use crate::start_error::StartError;
 
 /// Columns that messages are wrapped to.
-const WIDTH: usize = 96;
+pub(super) const WIDTH: usize = 96;
 
 /// The message of a failed start.
 pub fn render(error: &StartError, paint: Paint) -> String {
-    message(&paint.red("error"), &error.to_string(), &error.remedy())
+    message("error", Some(error.name()), &error.to_string(), &error.remedy(), paint)
 }
 
 /// Something that works but will surprise.
@@ -82,9 +83,21 @@ impl Warning {
         }
     }
 
+    /// The name that `ringmq explain` knows it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Warning::AdvertisedElsewhere { .. } => "advertised-elsewhere",
+            Warning::AdvertisedUnknown { .. } => "advertised-unknown",
+            Warning::AdvertisedLoopback { .. } => "advertised-loopback",
+            Warning::Insecure { .. } => "insecure",
+            Warning::AsyncFlush => "async-flush",
+            Warning::Buffered { .. } => "buffered",
+        }
+    }
+
     /// The message.
     pub fn render(&self, paint: Paint) -> String {
-        message(&paint.yellow("warning"), &self.to_string(), self.remedy())
+        message("warning", Some(self.name()), &self.to_string(), self.remedy(), paint)
     }
 }
 
@@ -134,8 +147,10 @@ fn advertised_warning(
     elsewhere.then(|| Warning::AdvertisedElsewhere { host: advertised.to_owned() })
 }
 
-/// `label: problem`, then the remedy below it, indented.
-fn message(label: &str, problem: &str, remedy: &str) -> String {
+/// `error[name]: problem`, then the remedy below it, indented.
+pub(super) fn message(label: &str, name: Option<&str>, problem: &str, remedy: &str, paint: Paint) -> String {
+    let label = name.map_or_else(|| label.to_owned(), |name| format!("{label}[{name}]"));
+    let label = if label.starts_with("warning") { paint.yellow(&label) } else { paint.red(&label) };
     let mut text = format!("{label}: {problem}\n");
     for line in wrap(remedy, WIDTH - 2) {
         text.push_str("  ");
@@ -145,7 +160,8 @@ fn message(label: &str, problem: &str, remedy: &str) -> String {
     text
 }
 
-fn wrap(text: &str, width: usize) -> Vec<String> {
+/// Lines of at most `width` columns, broken between words.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -162,7 +178,41 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load::ConfigError;
     use crate::start_error::Listener;
+
+    #[test]
+    fn every_name_can_be_explained() {
+        use crate::cli::explain::problem::PROBLEMS;
+        let warnings = [
+            Warning::AdvertisedElsewhere { host: String::new() },
+            Warning::AdvertisedUnknown { host: String::new(), error: String::new() },
+            Warning::AdvertisedLoopback { host: String::new(), advertised: String::new() },
+            Warning::Insecure { host: String::new() },
+            Warning::AsyncFlush,
+            Warning::Buffered { folder: PathBuf::new() },
+        ];
+        let (text, path, address) = (String::new, PathBuf::new, "127.0.0.1:1".parse().unwrap());
+        let what = Listener::Namesrv;
+        let errors = [
+            StartError::Config(ConfigError::NotAnAssignment(text())),
+            StartError::NotLinux { system: text() },
+            StartError::IoUringRefused { error: text(), disabled: None },
+            StartError::MemlockTooSmall { limit: 0, needed: 0 },
+            StartError::PortInUse { what, address, owner: None },
+            StartError::Listen { what, address, error: text() },
+            StartError::FolderLocked { folder: path() },
+            StartError::Folder { operation: text(), path: path(), error: text() },
+            StartError::DiskFull { folder: path(), error: text() },
+            StartError::Corrupt { file: text(), position: 0, what: text() },
+            StartError::Runtime { what: text(), error: text() },
+            StartError::ShardStopped { shard: 0, error: text() },
+        ];
+        let names = warnings.iter().map(Warning::name).chain(errors.iter().map(StartError::name));
+        for name in names {
+            assert!(PROBLEMS.iter().any(|problem| problem.0 == name), "{name} is not explained");
+        }
+    }
 
     #[test]
     fn a_failed_start_is_one_message_with_the_remedy() {
@@ -170,7 +220,7 @@ mod tests {
         let error = StartError::PortInUse { what: Listener::Shard(0), address, owner: None };
         assert_eq!(
             render(&error, Paint::PLAIN),
-            "error: shard 0 cannot listen on 127.0.0.1:10911: the port is in use\n  \
+            "error[port-in-use]: shard 0 cannot listen on 127.0.0.1:10911: the port is in use\n  \
              Stop the other process (`ss -ltnp 'sport = :10911'` names it), or choose another `--port`.\n"
         );
     }

@@ -12,8 +12,9 @@ use ringmq_engine::log::verify::{VerifyReport, verify_names};
 use ringmq_engine::sidecar;
 use serde_json::json;
 
+use super::exit::Exit;
 use super::progress::Files;
-use super::{FAILED, repair};
+use super::repair;
 
 /// What can be asked about log files.
 #[derive(Debug, Subcommand)]
@@ -76,12 +77,12 @@ pub fn run(command: &LogCommand) -> ExitCode {
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+        Ok(false) => Exit::Failed.into(),
         // A reader that has seen enough (`| head`) is no failure worth a message.
         Err((_, error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err((path, error)) => {
             eprintln!("error: {}: {error}", path.display());
-            ExitCode::from(FAILED)
+            Exit::Failed.into()
         }
     }
 }

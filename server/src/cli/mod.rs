@@ -1,11 +1,11 @@
 //! The command line: what can be asked of `ringmq`.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (flags or settings). Answers go to stdout, talk goes
-//! to stderr; colours only on a terminal.
+//! Answers go to stdout, talk goes to stderr; colours only on a terminal; every message says what to do next. What a
+//! command's end means is in [`exit`].
 //!
 //! [`serve`] turns flags into settings and starts; [`banner`] says what came up; [`errors`] says what did not, and
-//! the remedy; [`log_files`] looks into log files, [`repair`] copies what is whole of them; [`paint`] knows colours,
-//! [`progress`] draws a bar.
+//! the remedy; [`check`] looks at the machine, [`explain`] at a code; [`log_files`] looks into log files, [`repair`] copies
+//! what is whole of them; [`man`] writes manual pages; [`paint`] knows colours, [`progress`] draws a bar.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,19 +13,21 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod banner;
+pub mod check;
 pub mod errors;
+pub mod exit;
+pub mod explain;
+#[cfg(test)]
+mod golden;
 pub mod log_files;
+pub mod man;
 pub mod paint;
 pub mod progress;
 pub mod repair;
 pub mod serve;
 
+use exit::Exit;
 use paint::Paint;
-
-/// It failed.
-const FAILED: u8 = 1;
-/// It was asked wrongly.
-const MISUSED: u8 = 2;
 
 /// A message broker and name server that speaks RocketMQ's protocol.
 #[derive(Debug, Parser)]
@@ -33,10 +35,12 @@ const MISUSED: u8 = 2;
     name = "ringmq",
     version,
     max_term_width = 100,
-    after_help = "Examples:\n  \
+    after_help = "Exit codes: 0 done, 1 failed, 2 asked wrongly, 3 nobody answered, 4 not found, 5 refused.\n\n\
+        Examples:\n  \
+        ringmq check                          is this machine ready?\n  \
         ringmq serve                          broker and name server on this machine\n  \
         ringmq config init > ringmq.toml      all settings, explained\n  \
-        ringmq serve --help                   flags, and how settings combine"
+        ringmq explain 17                     what a code in a message means"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,7 +50,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a broker, a name server, or both.
+    #[command(after_help = serve::EXAMPLES)]
     Serve(Box<serve::ServeArgs>),
+    /// See whether this machine is as `serve` needs it, and what mends it where it is not.
+    #[command(after_help = check::EXAMPLES)]
+    Check(Box<check::CheckArgs>),
     /// Print settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -55,12 +63,22 @@ enum Command {
     Log(log_files::LogCommand),
     /// Measure latency: of this broker, of Apache's, of the disk under them.
     Bench(Box<ringmq_bench::commands::Bench>),
+    /// Say what a code or the name of an error means, and what to do.
+    Explain(explain::ExplainArgs),
     /// Print a completion script for a shell.
-    #[command(after_help = "Example:\n  ringmq completions bash > /etc/bash_completion.d/ringmq")]
-    Completions {
+    #[command(
+        alias = "completions",
+        after_help = "Examples:\n  \
+            ringmq completion bash > /etc/bash_completion.d/ringmq\n  \
+            ringmq completion zsh > \"${fpath[1]}/_ringmq\"\n  \
+            ringmq completion fish > ~/.config/fish/completions/ringmq.fish"
+    )]
+    Completion {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write all of them.
+    Man(man::ManArgs),
     /// Print the version, and the protocol that it speaks.
     Version,
 }
@@ -82,21 +100,24 @@ pub fn run() -> ExitCode {
     // Clap answers --help and mistakes itself, with exit code 0 or 2.
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Config(ConfigCommand::Init) => print(&crate::config::commented_defaults()),
         Command::Config(ConfigCommand::Show(args)) => match args.load() {
             Ok(loaded) => print(&loaded.show()),
             Err(error) => {
                 eprint!("{}", errors::render(&error.into(), Paint::of_stderr()));
-                ExitCode::from(MISUSED)
+                Exit::Misused.into()
             }
         },
         Command::Log(command) => log_files::run(&command),
         Command::Bench(bench) => bench.run(),
-        Command::Completions { shell } => {
+        Command::Explain(args) => explain::run(&args),
+        Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ringmq", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Version => print(&version()),
     }
 }
@@ -106,7 +127,7 @@ fn print(text: &str) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
+        Err(_) => Exit::Failed.into(),
     }
 }
 

@@ -12,8 +12,17 @@ impl Paint {
 
     /// As stderr can show.
     pub fn of_stderr() -> Paint {
+        Paint::of(std::io::stderr().is_terminal())
+    }
+
+    /// As stdout can show.
+    pub fn of_stdout() -> Paint {
+        Paint::of(std::io::stdout().is_terminal())
+    }
+
+    fn of(is_terminal: bool) -> Paint {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Paint(std::io::stderr().is_terminal() && !refused)
+        Paint(is_terminal && !refused)
     }
 
     /// Bold.
@@ -34,6 +43,11 @@ impl Paint {
     /// Bold yellow, for warnings.
     pub fn yellow(self, text: &str) -> String {
         self.with("1;33", text)
+    }
+
+    /// Green, for what is well.
+    pub fn green(self, text: &str) -> String {
+        self.with("32", text)
     }
 
     fn with(self, code: &str, text: &str) -> String {

@@ -9,23 +9,25 @@ use tracing_subscriber::EnvFilter;
 
 use super::banner::{self, Banner};
 use super::errors::{self, Warning};
+use super::exit::Exit;
 use super::paint::Paint;
-use super::{FAILED, MISUSED};
 use crate::config::Settings;
 use crate::config::load::{ConfigError, Flag, Loaded, load};
 use crate::shard::{self, Started};
 use crate::start_error::StartError;
 
-/// Flags of `serve` and `config show`. Each is a setting; what has no flag of its own is reached by `--set`.
-#[derive(Debug, Default, Args)]
-#[command(after_help = "\
+/// The examples of `serve --help`.
+pub const EXAMPLES: &str = "\
 A flag beats the environment (RINGMQ_SERVER_PORT=10911), which beats the file, which beats the default.
 
 Examples:
   ringmq serve
   ringmq serve --data /var/lib/ringmq --host 0.0.0.0 --advertise 10.0.0.5 --insecure
   ringmq serve --roles broker --namesrv '10.0.0.1:9876;10.0.0.2:9876'
-  ringmq serve --set log.segment_bytes=1GiB --set topics.auto_create=false")]
+  ringmq serve --set log.segment_bytes=1GiB --set topics.auto_create=false";
+
+/// Flags of `serve`, `check` and `config show`. Each is a setting; what has no flag of its own is reached by `--set`.
+#[derive(Debug, Default, Args)]
 pub struct ServeArgs {
     /// File with settings; `ringmq config init` prints one.
     #[arg(long, value_name = "FILE", env = "RINGMQ_CONFIG", hide_env_values = true)]
@@ -126,7 +128,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprint!("{}", errors::render(&error, paint));
-            ExitCode::from(if matches!(error, StartError::Config(_)) { MISUSED } else { FAILED })
+            if matches!(error, StartError::Config(_)) { Exit::Misused.into() } else { Exit::Failed.into() }
         }
     }
 }

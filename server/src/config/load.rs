@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::check::{self, CheckError};
 use super::machine::Machine;
 use super::{KEYS, Key, SECTIONS, Settings, key};
+use crate::spelling::{edits, edits_allowed};
 
 /// Largest configuration file; a larger one is refused unread, since it is surely something else.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -310,21 +311,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     }
     let distance = |key: &Key| edits(name, key.name).min(edits(short, key.short()));
     let key = KEYS.iter().min_by_key(|key| distance(key))?;
-    (distance(key) <= 2.max(short.len() / 3)).then_some(key.name)
-}
-
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.bytes().enumerate() {
-            let change = previous[j] + usize::from(x != y);
-            row.push(change.min(previous[j + 1] + 1).min(row[j] + 1));
-        }
-        previous = row;
-    }
-    previous[b.len()]
+    (distance(key) <= edits_allowed(short)).then_some(key.name)
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use ringmq_conn::ConnId;
+use ringmq_wire::code::{RequestCode, response};
 use ringmq_wire::command::{FLAG_ONE_WAY, FLAG_RESPONSE};
 use ringmq_wire::frame::{self, Decoded};
 use ringmq_wire::{HeadFormat, HeadScratch, OutHead, Value, json};
 
 use super::{NameServer, Replies};
 use crate::broker::outcome::Now;
+use crate::cli::explain::request::OF_NAME_SERVER;
 use crate::config::Settings;
 
 /// As a broker of RocketMQ 5.3 writes it (`RegisterBrokerBody`).
@@ -343,4 +345,13 @@ fn one_way_requests_and_responses_get_no_answer() {
     assert_eq!(caller.send(105, FLAG_RESPONSE, &[], b""), None);
     assert_eq!(caller.send(104, FLAG_ONE_WAY, &MEMBER, b""), None);
     assert_eq!(caller.route("TopicA").code, 17, "it was done all the same");
+}
+
+#[test]
+fn explain_says_the_truth_about_what_a_name_server_answers() {
+    let mut caller = Caller::new();
+    for code in RequestCode::ALL {
+        let answered = caller.call(code.number(), &[], b"").code != response::REQUEST_CODE_NOT_SUPPORTED;
+        assert_eq!(OF_NAME_SERVER.contains(code), answered, "{}", code.label());
+    }
 }

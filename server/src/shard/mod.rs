@@ -21,4 +21,4 @@ pub mod signals;
 pub mod spin;
 pub mod stop;
 
-pub use runtime::{Started, serve};
+pub use runtime::{LOCKED_BYTES_PER_EXECUTOR, Started, serve, try_executor};

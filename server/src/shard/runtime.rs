@@ -51,7 +51,7 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// an idle process could feel.
 const SPIN_BEFORE_PARK: Duration = SPIN_STEP.saturating_mul(2);
 /// Locked memory that one executor and its rings take, for the error that says it is too little.
-const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
+pub const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
 /// Tries to listen on a port that no process is seen to use, and the time between two.
 const LISTEN_ATTEMPTS: u32 = 20;
 const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -125,6 +125,18 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Settings, &[Started])) -> R
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Makes an executor and a ring as a shard does, and lets both go: whether this machine allows it.
+pub fn try_executor(settings: &Settings) -> Result<(), StartError> {
+    glommio::early_init();
+    let settings = settings.clone();
+    let thread = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("check")
+        .io_memory(IO_MEMORY_BYTES)
+        .spawn(move || async move { ring::<Box<[u8]>>(&settings).map(drop) })
+        .map_err(executor_error)?;
+    thread.join().map_err(executor_error)?
 }
 
 type Thread = ExecutorJoinHandle<()>;

@@ -236,7 +236,7 @@ fn try_lock(path: &Path) -> io::Result<std::fs::File> {
 }
 
 /// What `df` says.
-fn space_of(folder: &Path) -> io::Result<DiskSpace> {
+pub fn space_of(folder: &Path) -> io::Result<DiskSpace> {
     let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes())?;
     let mut said = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: the path ends with a zero, and `said` is as large as the kernel's answer.
