@@ -118,6 +118,7 @@ impl<'a> FieldList<'a> {
     pub const LEN_MAX: usize = 24;
 
     /// An empty list.
+    #[inline]
     pub fn new() -> FieldList<'a> {
         FieldList { items: [("", Value::Bool(false)); FieldList::LEN_MAX], len: 0 }
     }

@@ -259,9 +259,17 @@ impl Reader<'_, '_> {
                     return Ok((span_start, self.text.len() as u32));
                 }
                 Some(_) => {
-                    self.at += 1;
-                    let unescaped = self.escape()?;
-                    self.text.push(unescaped);
+                    // What parts properties is written as \u0001 and \u0002.
+                    if let Some([b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'9']) =
+                        self.bytes.get(self.at..self.at + 6)
+                    {
+                        self.at += 6;
+                        self.text.push(char::from(digit - b'0'));
+                    } else {
+                        self.at += 1;
+                        let unescaped = self.escape()?;
+                        self.text.push(unescaped);
+                    }
                 }
                 None => return Err(self.error("a string has no end")),
             }
@@ -313,11 +321,6 @@ impl Reader<'_, '_> {
     fn hex4(&mut self) -> Result<u32, HeadError> {
         let digits =
             self.bytes.get(self.at..self.at + 4).ok_or_else(|| self.error("an escape has no end"))?;
-        // What parts properties is written as \u0001 and \u0002.
-        if let [b'0', b'0', b'0', digit @ b'0'..=b'9'] = digits {
-            self.at += 4;
-            return Ok(u32::from(digit - b'0'));
-        }
         let mut unit = 0;
         for digit in digits {
             let nibble =

@@ -113,6 +113,7 @@ macro_rules! header {
             }
 
             /// Lists its fields for a header.
+            #[inline]
             pub fn fields<'f>(&self) -> $crate::FieldList<'f> where Self: 'f {
                 let mut list = $crate::FieldList::new();
                 $($crate::request::Field::write(self.$field, $wire, &mut list);)*
