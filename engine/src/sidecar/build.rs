@@ -12,8 +12,9 @@ use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::QueueEnd;
+use super::footer::Footer;
 use super::keys::KeySort;
-use super::map::{Footer, QueueEnd};
 use super::table::{Row, Section, push_row};
 use super::{
     BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, FOOTER_BYTES, FORMAT_VERSION, KEYS, Merge,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::map::QueueEnd;
+use super::QueueEnd;
 use super::{
     BASE_FACTS, BASE_QUEUES, CHANGES, Damaged, ENTRIES, KEYS, NO_SEGMENT, PLACES, QUEUES, STRIDES, Sidecar,
     TIMES, queue_of_key,

@@ -79,10 +79,12 @@
 
 mod build;
 pub mod dump;
+mod footer;
 mod keys;
 mod map;
 mod merge;
 mod pages;
+mod queue_row;
 mod set;
 mod table;
 #[cfg(test)]
@@ -92,9 +94,11 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 
 pub(crate) use build::{Builder, Foundation, Identity, Input};
-pub use map::{Damaged, Sidecar, SidecarFault};
-pub(crate) use map::{ENTRY_BYTES, QueueEnd, QueueRow};
+pub use footer::SidecarFault;
+pub(crate) use map::ENTRY_BYTES;
+pub use map::{Damaged, Sidecar};
 pub(crate) use merge::{Merge, Source};
+pub(crate) use queue_row::{QueueEnd, QueueRow};
 pub(crate) use set::SidecarSet;
 pub(crate) use table::Row;
 

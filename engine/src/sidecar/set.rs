@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::map::QueueEnd;
+use super::QueueEnd;
 
 use super::{Damaged, Merge, NO_SEGMENT, QueueRow, Sidecar, Source};
 
@@ -253,8 +253,8 @@ const FORWARD_MAX: u64 = 4;
 
 #[cfg(test)]
 mod tests {
+    use super::super::footer::tests::{SEGMENT, footer, whole};
     use super::super::map::ENTRY_BYTES;
-    use super::super::map::tests::{SEGMENT, footer, whole};
     use super::super::pages::tests::{Announced, Told};
     use super::super::table::push_row;
     use super::super::{ENTRIES, QUEUES, TIMES};
