@@ -94,6 +94,12 @@ impl HeadScratch {
             HeadFormat::Binary => crate::head_binary::decode(self, head),
         }
     }
+
+    /// The fields of the header decoded last; none before the first. For whoever keeps a header longer than its
+    /// frame: the scratch is all that its fields need.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { text: &self.text, spans: &self.spans }
+    }
 }
 
 /// A header on its way out.
@@ -193,6 +199,16 @@ mod tests {
         for (flag, one_way) in [(0, false), (FLAG_ONE_WAY, true), (FLAG_ONE_WAY | FLAG_RESPONSE, true)] {
             back(&OutHead { flag, ..ANSWER }, |_, head| assert_eq!(head.is_one_way(), one_way));
         }
+    }
+
+    #[test]
+    fn a_scratch_keeps_the_fields_of_its_last_header() {
+        let mut scratch = HeadScratch::default();
+        assert_eq!(scratch.fields().iter().count(), 0);
+        scratch.decode(HeadFormat::Json, br#"{"extFields":{"a":"1"},"remark":"r"}"#).unwrap();
+        assert_eq!(scratch.fields().iter().collect::<Vec<_>>(), [("a", "1")]);
+        scratch.decode(HeadFormat::Json, b"{}").unwrap();
+        assert_eq!(scratch.fields().iter().count(), 0);
     }
 
     #[test]
