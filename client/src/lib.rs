@@ -1,26 +1,80 @@
 //! A Rust client for RingMQ and Apache RocketMQ.
 //!
-//! What is here is the seed of it: [`blocking::Connection`], one remoting connection that calls and waits. Benchmarks,
-//! end-to-end tests and tools speak through it, and it speaks the protocol's own terms: request codes, header fields,
-//! bodies. Producers, consumers, routes, retries and reconnects are not here.
+//! ```no_run
+//! use ringmq_client::{Client, Message};
+//!
+//! # async fn example() -> Result<(), ringmq_client::Error> {
+//! let client = Client::connect("rocketmq://127.0.0.1:9876").await?;
+//! let producer = client.producer().build()?;
+//! let receipt = producer.send(Message::new("orders", "four boxes")).await?;
+//! println!("{} is at {} in {}", receipt.id, receipt.offset, receipt.queue);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What to expect
+//!
+//! - **`Ok` means stored.** RingMQ answers a send when it is on disk. Where a broker is configured to be less careful and says
+//!   so, the send is an error ([`Error::NotDurable`]).
+//! - **Errors say what to do.** Whether another try may help ([`Error::is_retryable`]), and whether the call may have happened
+//!   all the same ([`Error::outcome_unknown`]). Producers have tried again already, with jittered pauses, until a deadline.
+//! - **Nothing grows without a bound.** Bytes under way, calls per connection, routes: see [`limits`].
+//! - **Nothing to do about a broken connection.** Connections are made again, routes asked for again, the next name server
+//!   asked.
+//! - **Dropping a future is defined**, and said at each.
+//!
+//! # Inside
+//!
+//! ```text
+//!   Producer   Admin        what you hold
+//!       │        │
+//!       ▼        ▼
+//!        core               routes, who we are, heartbeats
+//!       │        │
+//!       ▼        ▼
+//!     rules    edge         decide · wait
+//! ```
+//!
+//! **`rules`** know no socket, no clock and no chance: which queue is next, which broker to leave alone, how long to pause, which
+//! answer belongs to which call. They are tables of tests. **`edge`** is all that knows tokio: one task per connection, which
+//! takes what many callers queued and writes it at once, matches answers to calls by their numbers, ends calls at their
+//! deadlines, and answers what the server asks. **`core`** is what all handles of a client share.
+//!
+//! The protocol's bytes are `ringmq-wire`'s alone. There is no `unsafe` and no C. [`blocking`] is a connection for programs
+//! without a runtime that speak in request codes: tools, tests, load generators.
 //!
 //! Invariants
-//!  1. No runtime is needed, and none is forced on the caller.
-//!  2. An answer is given only to the call whose opaque it carries.
+//!  1. An answer is given only to the call whose number it carries.
+//!  2. A call that failed without [`Error::outcome_unknown`] has had no effect, and will have none.
+//!  3. No lock is held while anything is waited for.
 //!
-//! ```no_run
-//! use ringmq_client::blocking::{Connection, Request};
-//! use std::time::Duration;
+//! # Features
 //!
-//! let patience = Duration::from_secs(3);
-//! let mut name_server = Connection::connect("127.0.0.1:9876", patience)?;
-//! let route = name_server.call(&Request::new(105).field("topic", "orders"), patience)?;
-//! println!("code {}, {} bytes of route", route.code, route.body.len());
-//! # Ok::<(), ringmq_client::CallError>(())
-//! ```
+//! | feature | what | on |
+//! |---|---|---|
+//! | `zlib` | compressed bodies as every client reads them | yes |
+//! | `lz4`, `zstd` | forms that Java 5 and newer read | no |
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod blocking;
+mod client;
+mod compression;
+mod core;
+mod edge;
 mod error;
+pub mod limits;
+mod message;
+mod producer;
+mod queue;
+mod rules;
+mod stored_message;
+pub mod testing;
 
-pub use error::CallError;
+pub use client::{Client, ClientBuilder};
+pub use compression::Compression;
+pub use error::{CallError, Error};
+pub use message::{Message, MessageBuilder};
+pub use producer::{Producer, ProducerBuilder, Receipt};
+pub use queue::Queue;
+pub use stored_message::StoredMessage;
