@@ -1,5 +1,8 @@
 //! What the tests of the whole share.
 
+#[path = "../client/mod.rs"]
+pub mod client;
+
 #[path = "../compat/harness/mod.rs"]
 pub mod compat;
 
