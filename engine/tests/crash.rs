@@ -53,6 +53,14 @@ fn damage_below_the_watermark_is_never_taken_for_a_torn_tail() {
     assert!(rare.iter().all(|count| *count > 100) && tally.retired > 3, "{rare:?}");
 }
 
+/// The first segments are gone, and the sidecar that says so is damaged: the first read finds that out.
+#[test]
+fn a_queue_that_seems_to_begin_too_early_begins_where_it_does_once_its_sidecar_is_made_again() {
+    let scope = rot::Scope { first_workload: 53, ..rot::Scope::workloads(1, 1) };
+    let tally = rot::run(&scope, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!((tally.workloads, tally.retired), (1, 1));
+}
+
 #[test]
 fn readers_that_are_behind_get_what_was_written_or_are_told_why_not() {
     let tally = cold::run(seed(), 200, |_| ()).unwrap_or_else(|violation| panic!("{violation}"));

@@ -361,17 +361,18 @@ async fn observe_once<E: Env>(env: &E, store: &Store<E>) -> Result<State, CheckE
     let mut state = State { start: store.log_bounds().0.0, ..State::default() };
     for (queue, (topic, queue_id)) in QUEUES.into_iter().enumerate() {
         let Some(at) = store.find_queue(topic, queue_id) else { continue };
-        let (first, end) = store.bounds(at);
+        let end = store.bounds(at).1;
         if end != store.appended_end(at) {
             return Err(format!("{topic}/{queue_id} shows {end:?} of {:?}", store.appended_end(at)).into());
         }
+        let (first, records) = read_all(store, at).await?;
         (state.first[queue], state.counts[queue]) = (first.0, end.0);
-        state.queues[queue] = read_all(store, at, first, end).await?;
+        state.queues[queue] = records;
     }
     keyed::check(store, &state.queues).await?;
     if let Some(at) = store.find_queue(TIMERS.0, TIMERS.1) {
-        let (first, end) = store.bounds(at);
-        check_dense(&read_all(store, at, first, end).await?, first)?;
+        let (first, records) = read_all(store, at).await?;
+        check_dense(&records, first)?;
     }
     let mut pointing = Vec::new();
     store.facts_with_prefix(b"", |key, value| {
@@ -451,23 +452,28 @@ fn hot<E: Env>(pieces: &[Piece<E>]) -> Result<Vec<u8>, CheckError> {
     Ok(bytes)
 }
 
+/// All records of a queue, and the offset of the first.
 async fn read_all<E: Env>(
     store: &Store<E>,
     queue: crate::state::QueueRef,
-    first: QueueOffset,
-    end: QueueOffset,
-) -> Result<Vec<u8>, CheckError> {
+) -> Result<(QueueOffset, Vec<u8>), CheckError> {
     let budget = ReadBudget { records_max: 7, bytes_max: 64 * 1024, entries_max: 1000 };
     let mut bytes = Vec::new();
+    let (mut first, end) = store.bounds(queue);
     let mut next = first;
     while next < end {
         let mut reading = store.read(queue, next, budget, |_| true);
         if reading.records == 0 {
-            // A sidecar may have turned out to be damaged: it is made again, and readers wait.
+            // A sidecar may have turned out to be damaged: it is made again, and readers wait. Until then a queue may
+            // seem to begin too early.
             store.sealed().await;
+            if bytes.is_empty() {
+                first = store.bounds(queue).0;
+                next = first;
+            }
             reading = store.read(queue, next, budget, |_| true);
         }
-        if reading.records == 0 || reading.next_offset <= next {
+        if next < end && (reading.records == 0 || reading.next_offset <= next) {
             return Err(format!("a read from {next:?} of {end:?} returns nothing").into());
         }
         next = reading.next_offset;
@@ -475,5 +481,5 @@ async fn read_all<E: Env>(
         fetched.map_err(|error| CheckError::Unread(error.to_string()))?;
         bytes.extend(hot(&reading.pieces)?);
     }
-    Ok(bytes)
+    Ok((first, bytes))
 }
