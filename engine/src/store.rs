@@ -6,6 +6,7 @@
 //! The ladder, in physical offsets: `start ≤ durable ≤ written ≤ appended`. Nothing at or after `durable`
 //! is ever read by a consumer.
 
+use std::borrow::Cow;
 use std::cell::{Ref, RefCell, RefMut};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -199,6 +200,28 @@ pub enum Piece<E: Env> {
         /// Keeps its segment from retiring until it was read.
         pin: Pin,
     },
+}
+
+impl<E: Env> Piece<E> {
+    /// Bytes of its records.
+    pub fn size(&self) -> usize {
+        match self {
+            Piece::Hot(slice) => slice.bytes().len(),
+            Piece::Cold { len, .. } => *len as usize,
+        }
+    }
+
+    /// The records of fetched pieces, back to back, as one run of bytes. Nothing is copied if there is only one piece.
+    pub fn gather(pieces: &[Piece<E>]) -> Cow<'_, [u8]> {
+        let bytes = |piece| match piece {
+            &Piece::Hot(ref slice) => slice.bytes(),
+            Piece::Cold { .. } => panic!("a fetched piece is hot"),
+        };
+        match pieces {
+            [piece] => Cow::Borrowed(bytes(piece)),
+            pieces => Cow::Owned(pieces.iter().map(bytes).collect::<Vec<_>>().concat()),
+        }
+    }
 }
 
 /// Bytes of a buffer that stays alive.

@@ -32,6 +32,8 @@ const DELIBERATE: &[(&str, &str)] = &[
     ("pull: empty queue", PULL_FIELDS),
     ("pull: empty queue, beyond its end", PULL_FIELDS),
     ("pull: beyond the end", PULL_FIELDS),
+    ("query by key: there is none", "how far the index is stands in answers that hold messages"),
+    ("query by key: no topic", "theirs is an uncaught exception; ours names the field"),
     (
         "heartbeat: nobody",
         "clients may not shorten their heartbeats to a fingerprint, so that none is misjudged",
@@ -196,6 +198,7 @@ fn requests() -> Vec<Request> {
         json!({"topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
             "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false"})
     };
+    let query = |key: &str| json!({"topic": "Asked", "key": key, "maxNum": "9", "beginTimestamp": "0", "endTimestamp": i64::MAX.to_string()});
     let mut without_topic = send("x", "0");
     without_topic.as_object_mut().expect("an object").remove("b");
     let mut unknown_default = send("NoSuchTopic", "0");
@@ -236,6 +239,8 @@ fn requests() -> Vec<Request> {
         ("unlock queues", 42, json!({}), br#"{"clientId":"x","consumerGroup":"nobody","mqSet":[]}"#),
         ("create topic: bad name", 17, topic("bad topic", "4"), b""),
         ("create topic: system topic", 17, topic("SCHEDULE_TOPIC_XXXX", "4"), b""),
+        ("query by key: there is none", 12, query("NoSuchKey"), b""),
+        ("query by key: no topic", 12, json!({"key": "k"}), b""),
         ("view message: bad offset", 33, json!({"offset": "123456789"}), b""),
     ]
 }

@@ -11,6 +11,7 @@
 //! | `delivery` | every client reads what every client sends, in every way of sending |
 //! | `groups` | members join, leave and die; orderly reading; tags |
 //! | `recovery` | a broker restarts under its clients; offsets out of range |
+//! | `queries` | messages by key, unique key and id; offsets by time |
 //! | `headers` | odd but legal headers |
 //! | `difference` | the same requests here and at Apache's: codes and remarks compared |
 //! | `administration` | mqadmin |
@@ -22,5 +23,6 @@ mod difference;
 mod groups;
 mod headers;
 mod mixed;
+mod queries;
 mod reading;
 mod recovery;

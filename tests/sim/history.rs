@@ -60,6 +60,11 @@ impl History {
         (self.sent, self.answered, self.seen)
     }
 
+    /// Where a message is known to be.
+    pub fn place(&self, number: u64) -> Option<Place> {
+        self.places.get(&number).copied()
+    }
+
     /// Queue offset just past everything that is claimed of a queue.
     pub fn end(&self, queue: i32) -> i64 {
         self.claims.range((queue, 0)..(queue + 1, 0)).next_back().map_or(0, |(&(_, offset), _)| offset + 1)

@@ -12,12 +12,14 @@
 //!  1. A send that was answered is there, with its bytes, at its offset: also after every crash.
 //!  2. What a consumer has seen is durable, was sent by somebody, and never changes.
 //!  3. Per queue, offsets are dense and in the order in which they were given.
-//!  4. On a calm network and disk, a pull is answered by its deadline.
-//!  5. The shard never spins, and never waits for what cannot happen.
+//!  4. A message that was answered or seen is found by its key, where it is, and nothing else is.
+//!  5. On a calm network and disk, a pull is answered by its deadline.
+//!  6. The shard never spins, and never waits for what cannot happen.
 //!
 //! The same seed twice gives the same hash of everything that happened. A failure prints its seed:
 //! `cargo run -p ringmq-tests --release --bin simulate -- --first SEED --seeds 1` shows it again.
 
+mod asker;
 mod call;
 mod consumer;
 mod history;

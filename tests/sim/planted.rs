@@ -18,6 +18,8 @@ fn bugs_that_clients_would_notice_are_caught() {
         Bug::AcknowledgedBlockRewritten,
         Bug::QueueEndForgotten,
         Bug::FolderSyncForgotten,
+        Bug::KeysNotReplayed,
+        Bug::SidecarKeySkipped,
     ] {
         plant(Some(bug));
         match (1..=SEEDS).find_map(|seed| run(seed).err()) {

@@ -68,6 +68,7 @@ impl Producer {
 
     fn send(&mut self, now: Duration, history: &mut History) {
         let number = history.send();
+        let properties = format!("UNIQ_KEY\x01{}\x02", key(number));
         let body = body(number, self.random.index(if self.random.chance(50) { 8000 } else { 300 }));
         let request = SendRequest {
             producer_group: "producers",
@@ -78,7 +79,7 @@ impl Producer {
             sys_flag: 0,
             born_timestamp_ms: now.as_millis() as i64,
             flag: 0,
-            properties: "",
+            properties: &properties,
             reconsume_times: 0,
             unit_mode: false,
             reconsume_times_max: None,
@@ -119,6 +120,11 @@ fn answered(
         response::SYSTEM_ERROR => Ok(()),
         code => Err(format!("a send was answered with {}", response::name(code))),
     }
+}
+
+/// The unique key of a message.
+pub fn key(number: u64) -> String {
+    format!("m{number}")
 }
 
 fn body(number: u64, more: usize) -> Vec<u8> {

@@ -13,6 +13,7 @@ use ringmq_conn::sim::{Faults as NetFaults, SimNet};
 use ringmq_engine::env::Random;
 use ringmq_engine::env::sim::{Disk, FaultMix, Step};
 
+use super::asker::Asker;
 use super::consumer::Consumer;
 use super::history::History;
 use super::plan::{Death, Plan, STORM};
@@ -82,6 +83,7 @@ struct World {
     process: Process,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
+    asker: Asker,
     history: History,
     report: Report,
     /// Whether the life under way has been compared with the history.
@@ -112,6 +114,7 @@ impl World {
         let consumer = |index| Consumer::new(net.clone(), address(), random.fork(), index, plan.calm);
         let producers = (0..plan.producers).map(producer).collect();
         let consumers = (0..plan.consumers).map(consumer).collect();
+        let asker = Asker::new(net.clone(), address(), random.fork());
         let next_cut =
             if plan.calm { STORM } else { Duration::from_millis(random.below(STORM.as_millis() as u64)) };
         World {
@@ -121,6 +124,7 @@ impl World {
             process,
             producers,
             consumers,
+            asker,
             history: History::default(),
             report: Report::default(),
             audited: Audited::NotYet,
@@ -174,6 +178,7 @@ impl World {
         for consumer in &mut self.consumers {
             consumer.act(now, &mut self.history, &|| process.durable_end())?;
         }
+        self.asker.act(now, &mut self.history)?;
         // What clients have just sent is on its way only now.
         self.net.advance(now);
         Ok(())
@@ -208,7 +213,8 @@ impl World {
     fn next_event(&self) -> Duration {
         let sends = self.process.now() < STORM;
         let clients = self.producers.iter().filter_map(|producer| producer.next_due(sends));
-        let clients = clients.chain(self.consumers.iter().filter_map(Consumer::next_due)).min();
+        let clients = clients.chain(self.consumers.iter().filter_map(Consumer::next_due));
+        let clients = clients.chain(self.asker.next_due()).min();
         let death = self.plan.deaths.first().map(|(at, _)| *at);
         let cut = sends.then_some(self.next_cut);
         [clients, death, cut, self.net.next_due()].into_iter().flatten().min().unwrap_or(Duration::MAX)

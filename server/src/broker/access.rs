@@ -46,6 +46,7 @@ pub fn permission(code: RequestCode) -> Permission {
         | GetMinOffset
         | GetEarliestStoreTime
         | ViewMessageById
+        | QueryMessage
         | ConsumerSendMessageBack
         | GetConsumerListByGroup
         | LockBatchQueues
@@ -110,8 +111,7 @@ pub fn permission(code: RequestCode) -> Permission {
         | PushReplyMessageToClient => Permission::Never,
 
         // Features that we do not have.
-        QueryMessage
-        | EndTransaction
+        EndTransaction
         | GetAllDelayOffset
         | GetTimerCheckPoint
         | GetTimerMetrics

@@ -6,7 +6,7 @@ use ringmq_wire::code::RequestCode::*;
 
 use super::access::{self, Permission};
 use super::handler::{
-    broker_admin, client, group_admin, heartbeat, lock, offset, pull, send, topic_admin, view,
+    broker_admin, client, group_admin, heartbeat, lock, offset, pull, query, send, topic_admin, view,
 };
 use super::outcome::Outcome;
 use super::reply::{Refusal, Reply};
@@ -46,6 +46,7 @@ pub(super) fn dispatch<E: Env>(
         GetMinOffset => offset::min(broker, call, reply),
         GetEarliestStoreTime => offset::earliest(broker, call, reply),
         ViewMessageById => view::view(broker, call, reply),
+        QueryMessage => query::query(broker, call),
 
         UpdateAndCreateTopic => topic_admin::update(broker, call, reply),
         UpdateAndCreateTopicList => topic_admin::update_list(broker, call, reply),

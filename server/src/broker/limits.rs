@@ -51,6 +51,16 @@ pub const PULL_BYTES_MAX: usize = 256 * 1024;
 /// `PULL_RETRY_IMMEDIATELY` with an offset that has moved on.
 pub const PULL_ENTRIES_MAX: usize = 800;
 
+/// Records in the answer to a query by key (`maxMsgsNumBatch`). At the bound: the newest are given.
+pub const QUERY_RECORDS_MAX: usize = 64;
+/// Records in the answer to a query by unique key (`defaultQueryMaxNum`), whatever it asks for.
+pub const UNIQUE_QUERY_RECORDS_MAX: usize = 32;
+/// Bytes in the answer to a query by key. At the bound: the older ones are left out, but never the newest.
+pub const QUERY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of records that one step of a handler has read for it. At the bound: the rest is for its next step, but never the
+/// first record.
+pub const INSPECTED_BYTES_MAX: usize = PULL_BYTES_MAX;
+
 /// Parked pulls at one queue. At the bound: the pull is refused as busy, which every client repeats after
 /// some seconds; a "nothing new" at once would make it come back at once.
 pub const PARKED_PER_QUEUE_MAX: usize = 4_096;

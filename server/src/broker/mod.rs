@@ -17,8 +17,8 @@
 //! Invariants
 //!  1. Decisions are taken on the accepted state; what says so to the outside carries the ticket of the batch.
 //!  2. A table here (topics, groups) is changed only after the store has accepted the batch that says so.
-//!  3. A request that is not one-way gets exactly one reply, at once, when durable, or when its pull ends;
-//!     a one-way request gets none, not even an error.
+//!  3. A request that is not one-way gets exactly one reply, at once, when durable, when its pull ends, or when
+//!     the records that it is about were looked at; a one-way request gets none, not even an error.
 //!  4. A send allocates nothing here once the buffers have grown; a pull that finds something only the list of
 //!     pieces that it found, and its filter if it brings one that names tags.
 //!
@@ -51,7 +51,7 @@ use std::time::Duration;
 use ringmq_conn::ConnId;
 use ringmq_engine::env::Env;
 use ringmq_engine::state::QueueRef;
-use ringmq_engine::store::{AppendError, Ticket};
+use ringmq_engine::store::{AppendError, ReadError, Ticket};
 use ringmq_engine::{Batch, Store};
 use ringmq_wire::name::AUTO_CREATE_TOPIC;
 use ringmq_wire::{Head, HeadFormat};
@@ -64,9 +64,9 @@ use facts::topic_config::{self, TopicConfig};
 use group::Groups;
 pub use identity::{Administration, Identity, Settings};
 use limits::{IDLE_MAX, MEMBER_EXPIRY, SCAN_EVERY};
-use outcome::{Now, OutItem, Outbox, Outcome};
+use outcome::{Inspection, Now, OutItem, Outbox, Outcome, Question};
 use parked_pull::{ParkedPull, ParkedPulls};
-use reply::Reply;
+use reply::{Refusal, Reply};
 use session::Sessions;
 use topic::Topics;
 
@@ -247,9 +247,34 @@ impl<E: Env> Broker<E> {
         if head.is_one_way() {
             out.bytes.truncate(start);
         } else {
-            leave(out, conn, head.opaque, start, outcome);
+            leave(out, (conn, format, head.opaque), start, outcome);
         }
         self.tell_changes(wait, out);
+    }
+
+    /// The records of an inspection were read, back to back in its pieces, or could not be.
+    pub fn inspected(
+        &mut self,
+        inspection: Inspection<E>,
+        read: Result<(), ReadError>,
+        now: Now,
+        out: &mut Outbox<E>,
+    ) {
+        let Inspection { conn, format, opaque, pieces, question } = inspection;
+        let start = out.bytes.len();
+        let mut reply = Reply { format, opaque, out: &mut out.bytes };
+        let decided = match (read, question) {
+            (Err(failure), _) => Err(Refusal::Read(failure)),
+            (Ok(()), Question::HaveKey(look_up)) => {
+                handler::query::inspected(self, look_up, &pieces, now, &mut reply)
+            }
+        };
+        let outcome = decided.unwrap_or_else(|refusal| {
+            reply.out.truncate(start);
+            reply.refuse(&refusal);
+            Outcome::Reply
+        });
+        leave(out, (conn, format, opaque), start, outcome);
     }
 
     /// Queues have records that consumers may see now: pulls that wait there run again.
@@ -320,12 +345,22 @@ impl<E: Env> Broker<E> {
 }
 
 /// Puts a reply whose bytes begin at `start` into the outbox, as its outcome says.
-fn leave<E: Env>(out: &mut Outbox<E>, conn: ConnId, opaque: i32, start: usize, outcome: Outcome<E>) {
+fn leave<E: Env>(
+    out: &mut Outbox<E>,
+    (conn, format, opaque): (ConnId, HeadFormat, i32),
+    start: usize,
+    outcome: Outcome<E>,
+) {
     let len = out.bytes.len() - start;
     let (wait, pieces) = match outcome {
         Outcome::Reply => (None, Vec::new()),
         Outcome::ReplyWhenDurable(ticket) => (Some(ticket), Vec::new()),
         Outcome::Deliver(pieces) => (None, pieces),
+        Outcome::Inspect(pieces, question) => {
+            out.bytes.truncate(start);
+            out.inspections.push(Inspection { conn, format, opaque, pieces, question });
+            return;
+        }
         Outcome::Silent => {
             out.bytes.truncate(start);
             return;

@@ -3,7 +3,10 @@
 use ringmq_conn::ConnId;
 use ringmq_engine::env::Env;
 use ringmq_engine::store::{Piece, Ticket};
+use ringmq_wire::HeadFormat;
 use std::time::Duration;
+
+use super::handler::query::KeyLookUp;
 
 /// The moment a request is handled at; handed in, never asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +26,35 @@ pub enum Outcome<E: Env> {
     ReplyWhenDurable(Ticket),
     /// The reply's header is written; these records are its body.
     Deliver(Vec<Piece<E>>),
+    /// No reply yet: these records must be looked at first.
+    Inspect(Vec<Piece<E>>, Question),
     /// Nothing to say now: one-way, or parked until a queue grows or a deadline passes.
     Silent,
     /// Nothing that can be answered: close the connection.
     Close,
+}
+
+/// What a handler wants to know of records before it can reply.
+#[derive(Debug)]
+pub enum Question {
+    /// Which of them have the key?
+    HaveKey(KeyLookUp),
+}
+
+/// Records that a handler must see before it can reply: the loop reads them, and hands them to
+/// [`Broker::inspected`](super::Broker::inspected). As long as it is on its way, its call has no reply.
+#[derive(Debug)]
+pub struct Inspection<E: Env> {
+    /// Who asked.
+    pub conn: ConnId,
+    /// As the request was written.
+    pub format: HeadFormat,
+    /// Correlation number.
+    pub opaque: i32,
+    /// What is to be read; may be empty, when the handler has worked long enough for one turn.
+    pub pieces: Vec<Piece<E>>,
+    /// What it is read for.
+    pub question: Question,
 }
 
 /// Everything that wants to leave the shard, collected during a turn and sent by the loop. One per shard; reused.
@@ -36,6 +64,8 @@ pub struct Outbox<E: Env> {
     pub bytes: Vec<u8>,
     /// In order.
     pub items: Vec<OutItem<E>>,
+    /// Records to be read and handed back.
+    pub inspections: Vec<Inspection<E>>,
     /// Connections to close after their items.
     pub close: Vec<ConnId>,
 }
@@ -59,6 +89,6 @@ pub struct OutItem<E: Env> {
 
 impl<E: Env> Default for Outbox<E> {
     fn default() -> Self {
-        Outbox { bytes: Vec::new(), items: Vec::new(), close: Vec::new() }
+        Outbox { bytes: Vec::new(), items: Vec::new(), inspections: Vec::new(), close: Vec::new() }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Source: `remoting/.../protocol/ResponseCode.java`, the processors named at each family in `handler/`.
 
-use ringmq_engine::store::AppendError;
+use ringmq_engine::store::{AppendError, ReadError};
 use ringmq_wire::code::{RequestCode, response};
 use ringmq_wire::command::{FLAG_ONE_WAY, FLAG_RESPONSE};
 use ringmq_wire::json::{self, BodyError};
@@ -155,6 +155,15 @@ pub enum Refusal {
     /// No record begins there.
     #[error("can not find message by the offset, {0}")]
     NoRecord(i64),
+    /// No record has the key.
+    #[error("can not find message, maybe time range not correct")]
+    NoMessage,
+    /// A part of the log cannot be looked through by key now.
+    #[error("the keys of a part of the log are damaged and are being made again; ask again in a moment")]
+    KeysDamaged,
+    /// Records that are needed could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Statistics that we do not keep.
     #[error("The stats <{name}> <{key}> not exist")]
     NoStatistics { name: String, key: String },
@@ -239,6 +248,7 @@ impl Refusal {
             | Refusal::ProducersNotHere(_)
             | Refusal::GroupSetting(_)
             | Refusal::NoRecord(_)
+            | Refusal::Read(_)
             | Refusal::NoStatistics { .. }
             | Refusal::TooManyTopics
             | Refusal::TableTooLong { .. }
@@ -250,7 +260,7 @@ impl Refusal {
             | Refusal::ClientIdTooLong(_)
             | Refusal::TooManyLocks
             | Refusal::TooManyDefinitions => response::SYSTEM_ERROR,
-            Refusal::TooManyParked => response::SYSTEM_BUSY,
+            Refusal::TooManyParked | Refusal::KeysDamaged => response::SYSTEM_BUSY,
             Refusal::NotSupported(_) => response::REQUEST_CODE_NOT_SUPPORTED,
             Refusal::AdministrationElsewhere
             | Refusal::SendForbidden(_)
@@ -277,7 +287,9 @@ impl Refusal {
             Refusal::SubscriptionNotLatest => response::SUBSCRIPTION_NOT_LATEST,
             Refusal::Expression(_) => response::SUBSCRIPTION_PARSE_FAILED,
             Refusal::ConsumersNotOnline(_) => response::CONSUMER_NOT_ONLINE,
-            Refusal::NoGroupOffset | Refusal::NoGroupOffsetAndNoZero => response::QUERY_NOT_FOUND,
+            Refusal::NoGroupOffset | Refusal::NoGroupOffsetAndNoZero | Refusal::NoMessage => {
+                response::QUERY_NOT_FOUND
+            }
             Refusal::Append(error) => match error {
                 AppendError::Busy { .. } => response::SYSTEM_BUSY,
                 AppendError::TooLarge { .. } => response::MESSAGE_ILLEGAL,

@@ -350,9 +350,21 @@ impl Table {
         })
     }
 
+    /// Reads what handlers want to see, as often as they want more, and hands it back.
+    fn inspect(&mut self) {
+        while !self.outbox.inspections.is_empty() {
+            for mut inspection in std::mem::take(&mut self.outbox.inspections) {
+                let read = self.sim.run_until(self.store.fetch(&mut inspection.pieces)).unwrap();
+                let now = self.now();
+                self.broker.inspected(inspection, read, now, &mut self.outbox);
+            }
+        }
+    }
+
     /// Moves what may leave from the outbox to the inbox.
     fn collect(&mut self) {
-        let Outbox { bytes, items, close } = &mut self.outbox;
+        self.inspect();
+        let Outbox { bytes, items, close, .. } = &mut self.outbox;
         for item in items.drain(..) {
             self.waiting.push((bytes[item.start..item.start + item.len].to_vec(), item));
         }

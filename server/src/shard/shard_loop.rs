@@ -44,7 +44,7 @@ use super::record_slice::RecordSlice;
 use super::spin::Spin;
 use super::stop::Stop;
 use crate::broker::Broker;
-use crate::broker::outcome::{Now, OutItem, Outbox};
+use crate::broker::outcome::{Inspection, Now, OutItem, Outbox, Question};
 use crate::broker::registration::{Action, Registration};
 
 /// Network turns before the loop yields to the runtime.
@@ -102,9 +102,24 @@ struct ColdReads<E: Env> {
 type DoneRead<E> = (ConnId, ColdRead<E>, Result<(), ReadError>);
 
 struct ColdRead<E: Env> {
-    head: Vec<u8>,
     opaque: i32,
     pieces: Vec<Piece<E>>,
+    then: Then,
+}
+
+/// What is done with records that were read.
+enum Then {
+    /// They are sent behind this header.
+    Deliver(Vec<u8>),
+    /// A rule looks at them, and answers in this format.
+    Inspect(HeadFormat, Question),
+}
+
+impl<E: Env> ColdRead<E> {
+    fn of(inspection: Inspection<E>) -> Self {
+        let Inspection { format, opaque, pieces, question, .. } = inspection;
+        ColdRead { opaque, pieces, then: Then::Inspect(format, question) }
+    }
 }
 
 impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
@@ -203,7 +218,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         if !self.grown.is_empty() {
             self.broker.grown(&self.grown, now, &mut self.outbox);
         }
-        self.take_cold();
+        self.take_cold(now);
         self.send_outbox();
     }
 
@@ -303,7 +318,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
 
     /// Routes everything that the broker wants to say.
     fn send_outbox(&mut self) {
-        let Outbox { bytes, items, close } = &mut self.outbox;
+        let Outbox { bytes, items, inspections, close } = &mut self.outbox;
         for item in items.drain(..) {
             let OutItem { conn, start, len, wait, pieces, opaque } = item;
             let head = &bytes[start..start + len];
@@ -313,13 +328,14 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
                     self.connections.owe(conn);
                 }
                 _ if pieces.is_empty() => self.connections.answer(conn, head),
+                _ if pieces.iter().all(|piece| matches!(piece, Piece::Hot(_))) => {
+                    deliver(&mut self.connections, &mut self.network, &mut self.slices, conn, (head, pieces));
+                }
                 _ => {
-                    let read = ColdRead { head: head.to_vec(), opaque, pieces };
-                    if read.pieces.iter().all(|piece| matches!(piece, Piece::Hot(_))) {
-                        deliver(&mut self.connections, &mut self.network, &mut self.slices, conn, read);
-                    } else if self.cold.waiting.len() < COLD_READS_WAITING_MAX {
+                    if self.cold.waiting.len() < COLD_READS_WAITING_MAX {
                         self.connections.owe(conn);
-                        self.cold.waiting.push_back((conn, read));
+                        let then = Then::Deliver(head.to_vec());
+                        self.cold.waiting.push_back((conn, ColdRead { opaque, pieces, then }));
                     } else {
                         let busy = refusal(head.get(4).copied(), opaque, response::SYSTEM_BUSY, READS_BUSY);
                         self.connections.answer(conn, &busy);
@@ -328,6 +344,17 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             }
         }
         bytes.clear();
+        for inspection in inspections.drain(..) {
+            let conn = inspection.conn;
+            if self.cold.waiting.len() < COLD_READS_WAITING_MAX {
+                self.connections.owe(conn);
+                self.cold.waiting.push_back((conn, ColdRead::of(inspection)));
+            } else {
+                let Inspection { format, opaque, .. } = inspection;
+                let busy = refusal(Some(format.byte()), opaque, response::SYSTEM_BUSY, READS_BUSY);
+                self.connections.answer(conn, &busy);
+            }
+        }
         for conn in close.drain(..) {
             self.connections.flush_one(conn, &mut self.network);
             self.network.close(conn);
@@ -352,29 +379,45 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         }
     }
 
-    fn take_cold(&mut self) {
+    fn take_cold(&mut self, now: Now) {
         if self.cold.running == 0 {
             return;
         }
         let done = std::mem::take(&mut *self.cold.done.borrow_mut());
-        for (conn, read, result) in done {
+        for (conn, ColdRead { opaque, pieces, then }, result) in done {
             self.cold.running -= 1;
-            self.connections.settle(conn);
-            match result {
-                Ok(()) => deliver(&mut self.connections, &mut self.network, &mut self.slices, conn, read),
-                Err(failure) => {
-                    error!("a pull could not be served: {failure}");
-                    let answer = refusal(
-                        read.head.get(4).copied(),
-                        read.opaque,
-                        response::SYSTEM_ERROR,
-                        &failure.to_string(),
+            match (then, result) {
+                (Then::Inspect(format, question), result) => {
+                    self.inspected(Inspection { conn, format, opaque, pieces, question }, result, now);
+                }
+                (Then::Deliver(head), Ok(())) => {
+                    deliver(
+                        &mut self.connections,
+                        &mut self.network,
+                        &mut self.slices,
+                        conn,
+                        (&head, pieces),
                     );
+                }
+                (Then::Deliver(head), Err(failure)) => {
+                    error!("a pull could not be served: {failure}");
+                    let remark = failure.to_string();
+                    let answer = refusal(head.get(4).copied(), opaque, response::SYSTEM_ERROR, &remark);
                     self.connections.answer(conn, &answer);
                 }
             }
+            self.connections.settle(conn);
         }
         self.start_cold();
+    }
+
+    /// Gives a rule what it wanted to see. If it wants to see more, that comes first: what it has found so far is in memory.
+    fn inspected(&mut self, inspection: Inspection<E>, read: Result<(), ReadError>, now: Now) {
+        self.broker.inspected(inspection, read, now, &mut self.outbox);
+        for inspection in self.outbox.inspections.drain(..) {
+            self.connections.owe(inspection.conn);
+            self.cold.waiting.push_front((inspection.conn, ColdRead::of(inspection)));
+        }
     }
 
     /// Does what registration decided.
@@ -465,17 +508,17 @@ fn deliver<E: Env, N: Network<Slice = RecordSlice<E>>>(
     network: &mut N,
     slices: &mut Vec<RecordSlice<E>>,
     conn: ConnId,
-    read: ColdRead<E>,
+    (head, pieces): (&[u8], Vec<Piece<E>>),
 ) {
     slices.clear();
-    for piece in read.pieces {
+    for piece in pieces {
         match piece {
             Piece::Hot(slice) => slices.push(RecordSlice(slice)),
             Piece::Cold { .. } => unreachable!("a fetched reading is hot throughout"),
         }
     }
     connections.flush_one(conn, network);
-    network.queue_slices(conn, &read.head, slices);
+    network.queue_slices(conn, head, slices);
 }
 
 /// An answer that replaces one that cannot be given, in the format that the given type byte names.

@@ -11,6 +11,7 @@ pub(super) mod heartbeat;
 pub(super) mod lock;
 pub(super) mod offset;
 pub(super) mod pull;
+pub(super) mod query;
 pub(super) mod send;
 pub(super) mod topic_admin;
 pub(super) mod view;

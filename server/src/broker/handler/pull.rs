@@ -131,7 +131,7 @@ fn answer_parked<E: Env>(broker: &mut Broker<E>, pull: &ParkedPull, found: Run<E
     let start = out.bytes.len();
     let mut reply = Reply { format: pull.format, opaque: pull.opaque, out: &mut out.bytes };
     let outcome = answer(broker, pull.queue, found, &mut reply);
-    leave(out, pull.conn, pull.opaque, start, outcome);
+    leave(out, (pull.conn, pull.format, pull.opaque), start, outcome);
 }
 
 /// What one run over a queue gave.

@@ -4,7 +4,6 @@
 
 use ringmq_engine::env::Env;
 use ringmq_engine::offset::PhysicalOffset;
-use ringmq_engine::store::Piece;
 use ringmq_wire::code::response;
 use ringmq_wire::request::view::ViewRequest;
 
@@ -21,10 +20,6 @@ pub fn view<E: Env>(
     let offset = ViewRequest::decode(&call.head.fields)?.physical_offset;
     let physical = u64::try_from(offset).map(PhysicalOffset).map_err(|_| Refusal::NoRecord(offset))?;
     let piece = broker.store.locate(physical).ok_or(Refusal::NoRecord(offset))?;
-    let len = match &piece {
-        Piece::Hot(slice) => slice.bytes().len(),
-        Piece::Cold { len, .. } => *len as usize,
-    };
-    reply.write(response::SUCCESS, None, &[], len);
+    reply.write(response::SUCCESS, None, &[], piece.size());
     Ok(Outcome::Deliver(vec![piece]))
 }

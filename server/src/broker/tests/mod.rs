@@ -6,4 +6,5 @@ mod connections;
 mod groups;
 mod offsets;
 mod pulls;
+mod queries;
 mod sends;
