@@ -211,15 +211,20 @@ impl<E: Env> Piece<E> {
         }
     }
 
+    /// Its records, whole, if they are in memory.
+    pub fn hot(&self) -> Option<&[u8]> {
+        match self {
+            Piece::Hot(slice) => Some(slice.bytes()),
+            Piece::Cold { .. } => None,
+        }
+    }
+
     /// The records of fetched pieces, back to back, as one run of bytes. Nothing is copied if there is only one piece.
     pub fn gather(pieces: &[Piece<E>]) -> Cow<'_, [u8]> {
-        let bytes = |piece| match piece {
-            &Piece::Hot(ref slice) => slice.bytes(),
-            Piece::Cold { .. } => panic!("a fetched piece is hot"),
-        };
+        let mut runs = pieces.iter().map(|piece| piece.hot().expect("a fetched piece is hot"));
         match pieces {
-            [piece] => Cow::Borrowed(bytes(piece)),
-            pieces => Cow::Owned(pieces.iter().map(bytes).collect::<Vec<_>>().concat()),
+            [_] => Cow::Borrowed(runs.next().expect("there is one")),
+            _ => Cow::Owned(runs.collect::<Vec<_>>().concat()),
         }
     }
 }

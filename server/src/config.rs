@@ -157,6 +157,8 @@ settings! {
     groups: Groups {
         /// Create a group when its first member comes.
         auto_create: bool = true;
+        /// Let groups select by SQL92 conditions on properties (RocketMQ: enablePropertyFilter, there false).
+        property_filter: bool = true;
     }
     /// The name server.
     namesrv: Namesrv {

@@ -33,6 +33,7 @@ const DELIBERATE: &[(&str, &str)] = &[
     ("pull: empty queue, beyond its end", PULL_FIELDS),
     ("pull: beyond the end", PULL_FIELDS),
     ("query by key: there is none", "how far the index is stands in answers that hold messages"),
+    ("check: no condition", "theirs begins with the name of an exception's class"),
     ("query by key: no topic", "theirs is an uncaught exception; ours names the field"),
     (
         "heartbeat: nobody",
@@ -239,6 +240,18 @@ fn requests() -> Vec<Request> {
         ("unlock queues", 42, json!({}), br#"{"clientId":"x","consumerGroup":"nobody","mqSet":[]}"#),
         ("create topic: bad name", 17, topic("bad topic", "4"), b""),
         ("create topic: system topic", 17, topic("SCHEDULE_TOPIC_XXXX", "4"), b""),
+        (
+            "check: a condition",
+            46,
+            json!({}),
+            br#"{"clientId":"c","group":"g","subscriptionData":{"topic":"T","expressionType":"SQL92","subString":"a > 1"}}"#,
+        ),
+        (
+            "check: no condition",
+            46,
+            json!({}),
+            br#"{"clientId":"c","group":"g","subscriptionData":{"topic":"T","expressionType":"SQL92","subString":"a > 'x'"}}"#,
+        ),
         ("query by key: there is none", 12, query("NoSuchKey"), b""),
         ("query by key: no topic", 12, json!({"key": "k"}), b""),
         ("view message: bad offset", 33, json!({"offset": "123456789"}), b""),

@@ -11,6 +11,7 @@
 //! | `delivery` | every client reads what every client sends, in every way of sending |
 //! | `groups` | members join, leave and die; orderly reading; tags |
 //! | `recovery` | a broker restarts under its clients; offsets out of range |
+//! | `conditions` | SQL92: what consumers get, and random conditions beside Apache's evaluator |
 //! | `queries` | messages by key, unique key and id; offsets by time |
 //! | `headers` | odd but legal headers |
 //! | `difference` | the same requests here and at Apache's: codes and remarks compared |
@@ -18,6 +19,7 @@
 //! | `mixed` | Apache's broker with our name server, and the other way round |
 
 mod administration;
+mod conditions;
 mod delivery;
 mod difference;
 mod groups;

@@ -1,4 +1,5 @@
-//! A client that pulls one queue from its beginning on, holding every pull at the broker, and checks what it gets.
+//! A client that pulls one queue from its beginning on, holding every pull at the broker, and checks what it gets: everything,
+//! or what fulfils a condition on properties.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,12 +26,15 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// After an answer that held nothing.
 const PAUSE: Duration = Duration::from_millis(100);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+/// What a consumer that wants not everything wants; see [`Wanted::holds`].
+const CONDITION: &str = "third BETWEEN 1 AND 1";
 
 /// One consumer.
 pub struct Consumer {
     line: Line,
     random: Random,
     queue_id: i32,
+    wanted: Wanted,
     next_offset: i64,
     /// The pull under way: its number, and when it was made.
     pull: Option<(i32, Duration)>,
@@ -38,6 +42,20 @@ pub struct Consumer {
     next_heartbeat: Duration,
     /// Nothing excuses a late answer.
     calm: bool,
+}
+
+/// What a consumer subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Everything,
+    Condition,
+}
+
+impl Wanted {
+    /// Whether a message is wanted.
+    fn holds(self, number: u64) -> bool {
+        self == Wanted::Everything || number % 3 == 1
+    }
 }
 
 /// A look at the store from outside the broker: how far it is durable.
@@ -48,6 +66,7 @@ impl Consumer {
     pub fn new(net: SimNet, to: SocketAddr, random: Random, index: usize, calm: bool) -> Consumer {
         Consumer {
             line: Line::new(net, to),
+            wanted: if random.chance(400) { Wanted::Condition } else { Wanted::Everything },
             random,
             queue_id: index as i32 % QUEUES,
             next_offset: 0,
@@ -83,12 +102,12 @@ impl Consumer {
         if self.pull.is_none() && now >= self.next_pull {
             self.pull(now);
         }
-        let Consumer { line, queue_id, next_offset, pull, next_pull, .. } = self;
+        let Consumer { line, queue_id, wanted, next_offset, pull, next_pull, .. } = self;
         let gone = line.turn(now, |reply| {
             if pull.is_some_and(|(opaque, _)| opaque == reply.opaque) {
                 *pull = None;
                 *next_pull = if reply.code == response::SUCCESS { now } else { now + PAUSE };
-                *next_offset = pulled(*queue_id, *next_offset, &reply, history, durable_end)?;
+                *next_offset = pulled((*queue_id, *wanted), *next_offset, &reply, history, durable_end)?;
             }
             Ok(())
         })?;
@@ -116,6 +135,10 @@ impl Consumer {
     }
 
     fn pull(&mut self, now: Duration) {
+        let (expression_type, expression) = match self.wanted {
+            Wanted::Everything => ("TAG", "*"),
+            Wanted::Condition => ("SQL92", CONDITION),
+        };
         let request = PullRequest {
             consumer_group: "consumers",
             topic: TOPIC,
@@ -125,9 +148,9 @@ impl Consumer {
             flags: FLAG_SUSPEND | FLAG_SUBSCRIPTION | FLAG_STORE_OFFSET,
             commit_offset: self.next_offset,
             suspend_timeout_ms: SUSPEND.as_millis() as i64,
-            subscription: Some("*"),
+            subscription: Some(expression),
             subscription_version: 0,
-            expression_type: Some("TAG"),
+            expression_type: Some(expression_type),
             bytes_max: None,
         };
         let opaque = self.line.request(RequestCode::PullMessage.number(), &request.fields(), &[]);
@@ -145,15 +168,15 @@ impl Consumer {
 
 /// Checks a pull's answer; returns where to go on.
 fn pulled(
-    queue_id: i32,
+    (queue_id, wanted): (i32, Wanted),
     asked: i64,
     reply: &Reply<'_>,
     history: &mut History,
     durable_end: DurableEnd<'_>,
 ) -> Result<i64, String> {
     match reply.code {
-        response::SUCCESS => {}
-        response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => return Ok(asked),
+        response::SUCCESS | response::PULL_RETRY_IMMEDIATELY => {}
+        response::PULL_NOT_FOUND => return Ok(asked),
         response::PULL_OFFSET_MOVED => {
             let moved = PullReply::decode(&reply.fields).map_err(|error| error.to_string())?;
             return if moved.next_offset == asked {
@@ -170,20 +193,41 @@ fn pulled(
     let mut next = asked;
     for record in Records::new(reply.body) {
         let record = record.map_err(|error| format!("a pulled record: {error}"))?;
-        if (record.queue_id, record.queue_offset) != (queue_id, next) {
-            let place = (record.queue_id, record.queue_offset);
+        let place = (record.queue_id, record.queue_offset);
+        let in_order = if wanted == Wanted::Everything { place.1 == next } else { place.1 >= next };
+        if place.0 != queue_id || !in_order {
             return Err(format!("a pull of {queue_id}/{next} brought {place:?}"));
         }
         let end = record.physical_offset as u64 + record.bytes.len() as u64;
         if durable_end().is_some_and(|durable| durable < end) {
-            return Err(format!("{queue_id}/{next} was handed out and is not durable"));
+            return Err(format!("{place:?} was handed out and is not durable"));
         }
-        let number = number_of(record.body).ok_or(format!("the body at {queue_id}/{next} is not whole"))?;
-        history.seen(number, (queue_id, next))?;
-        next += 1;
+        let number = number_of(record.body).ok_or(format!("the body at {place:?} is not whole"))?;
+        if !wanted.holds(number) {
+            return Err(format!("message {number} at {place:?} was handed out and is not wanted"));
+        }
+        history.seen(number, place)?;
+        passed_over((queue_id, wanted), next, place.1, history)?;
+        next = place.1 + 1;
     }
-    if next == asked || said.next_offset != next {
+    let whole =
+        if wanted == Wanted::Everything { said.next_offset == next } else { said.next_offset >= next };
+    if said.next_offset == asked || !whole {
         return Err(format!("a pull of {queue_id}/{asked} ends at {next} and says {}", said.next_offset));
     }
-    Ok(next)
+    passed_over((queue_id, wanted), next, said.next_offset, history)?;
+    Ok(said.next_offset)
+}
+
+/// Nothing that is wanted lies where the broker says that nothing is.
+fn passed_over(
+    (queue_id, wanted): (i32, Wanted),
+    from: i64,
+    end: i64,
+    history: &History,
+) -> Result<(), String> {
+    match history.between(queue_id, from, end).find(|(_, number)| wanted.holds(*number)) {
+        Some((offset, number)) => Err(format!("message {number} at {queue_id}/{offset} was passed over")),
+        None => Ok(()),
+    }
 }

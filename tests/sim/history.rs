@@ -65,6 +65,12 @@ impl History {
         self.places.get(&number).copied()
     }
 
+    /// The messages that are known to be in a part of a queue, by offset.
+    pub fn between(&self, queue: i32, from: i64, end: i64) -> impl Iterator<Item = (i64, u64)> {
+        let part = self.claims.range((queue, from)..(queue, end.max(from)));
+        part.map(|((_, offset), number)| (*offset, *number))
+    }
+
     /// Queue offset just past everything that is claimed of a queue.
     pub fn end(&self, queue: i32) -> i64 {
         self.claims.range((queue, 0)..(queue + 1, 0)).next_back().map_or(0, |(&(_, offset), _)| offset + 1)

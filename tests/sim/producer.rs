@@ -68,7 +68,7 @@ impl Producer {
 
     fn send(&mut self, now: Duration, history: &mut History) {
         let number = history.send();
-        let properties = format!("UNIQ_KEY\x01{}\x02", key(number));
+        let properties = format!("UNIQ_KEY\x01{}\x02third\x01{}\x02", key(number), number % 3);
         let body = body(number, self.random.index(if self.random.chance(50) { 8000 } else { 300 }));
         let request = SendRequest {
             producer_group: "producers",

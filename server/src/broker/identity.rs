@@ -43,6 +43,8 @@ pub struct Settings {
     pub auto_create_group: bool,
     /// Queues of `TBW102`, and so at most of an automatically created topic (`defaultTopicQueueNums`).
     pub default_topic_queues: u32,
+    /// Consumers may subscribe by a condition on properties (`enablePropertyFilter`).
+    pub property_filter: bool,
     /// Producers are told to trace (`traceOn`).
     pub trace_on: bool,
     /// Who may administer.
@@ -55,6 +57,7 @@ impl Default for Settings {
             auto_create_topic: true,
             auto_create_group: true,
             default_topic_queues: 8,
+            property_filter: true,
             trace_on: true,
             administration: Administration::Anyone,
         }

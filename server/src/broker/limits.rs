@@ -61,6 +61,10 @@ pub const QUERY_BYTES_MAX: usize = 1024 * 1024;
 /// first record.
 pub const INSPECTED_BYTES_MAX: usize = PULL_BYTES_MAX;
 
+/// Bytes that the operations of a condition look at for one pull: some ten milliseconds. At the bound: the answer ends, but
+/// never before the first record.
+pub const CONDITION_COST_MAX: usize = 64 * 1024 * 1024;
+
 /// Parked pulls at one queue. At the bound: the pull is refused as busy, which every client repeats after
 /// some seconds; a "nothing new" at once would make it come back at once.
 pub const PARKED_PER_QUEUE_MAX: usize = 4_096;

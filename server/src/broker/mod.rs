@@ -26,6 +26,7 @@
 //! (`ringmq_wire`), durability (`ringmq_engine`).
 
 pub mod access;
+pub mod condition;
 mod counters;
 mod dispatch;
 pub mod facts;
@@ -56,6 +57,7 @@ use ringmq_engine::{Batch, Store};
 use ringmq_wire::name::AUTO_CREATE_TOPIC;
 use ringmq_wire::{Head, HeadFormat};
 
+use condition::Conditions;
 use counters::Counters;
 use facts::FactError;
 use facts::group_config::{self, GroupConfig};
@@ -91,6 +93,7 @@ pub struct Broker<E: Env> {
     opened_wall_ms: i64,
     topics: Topics,
     groups: Groups,
+    conditions: Conditions,
     sessions: Sessions,
     parked: ParkedPulls,
     counters: Counters,
@@ -140,6 +143,7 @@ impl<E: Env> Broker<E> {
             opened_wall_ms: now.wall_ms,
             topics: Topics::default(),
             groups: Groups::default(),
+            conditions: Conditions::default(),
             sessions: Sessions::default(),
             parked: ParkedPulls::default(),
             counters: Counters::new(now),
@@ -268,6 +272,7 @@ impl<E: Env> Broker<E> {
             (Ok(()), Question::HaveKey(look_up)) => {
                 handler::query::inspected(self, look_up, &pieces, now, &mut reply)
             }
+            (Ok(()), Question::Fulfil(pull)) => Ok(handler::pull::inspected(self, pull, &pieces, &mut reply)),
         };
         let outcome = decided.unwrap_or_else(|refusal| {
             reply.out.truncate(start);

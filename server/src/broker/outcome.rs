@@ -6,6 +6,7 @@ use ringmq_engine::store::{Piece, Ticket};
 use ringmq_wire::HeadFormat;
 use std::time::Duration;
 
+use super::handler::pull::ConditionalPull;
 use super::handler::query::KeyLookUp;
 
 /// The moment a request is handled at; handed in, never asked for.
@@ -39,6 +40,8 @@ pub enum Outcome<E: Env> {
 pub enum Question {
     /// Which of them have the key?
     HaveKey(KeyLookUp),
+    /// Which of them fulfil the condition of a pull?
+    Fulfil(ConditionalPull),
 }
 
 /// Records that a handler must see before it can reply: the loop reads them, and hands them to

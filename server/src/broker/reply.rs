@@ -130,9 +130,15 @@ pub enum Refusal {
     /// An expression that cannot be read.
     #[error("parse the consumer's subscription failed: {0}")]
     Expression(#[from] ExpressionError),
-    /// An expression over properties.
-    #[error("The broker does not support consumer to filter message by SQL92")]
-    Sql,
+    /// An expression that cannot be read, asked before it is used.
+    #[error("{0}")]
+    CheckedExpression(ExpressionError),
+    /// The operator does not want expressions over properties.
+    #[error("The broker does not support consumer to filter message by {0}")]
+    NoPropertyFilter(String),
+    /// The group's heartbeats said a condition that is none.
+    #[error("The broker's consumer filter data not exist!Your expression may be wrong!")]
+    NoCondition,
     /// Nobody of the group is here, asked by a member.
     #[error("no consumer for this group, {0}")]
     NoMembers(String),
@@ -243,7 +249,7 @@ impl Refusal {
             | Refusal::Body(_)
             | Refusal::TopicAttribute(_)
             | Refusal::SendBack(_)
-            | Refusal::Sql
+            | Refusal::NoPropertyFilter(_)
             | Refusal::NoMembers(_)
             | Refusal::ProducersNotHere(_)
             | Refusal::GroupSetting(_)
@@ -285,7 +291,8 @@ impl Refusal {
             Refusal::GroupUnknown(_) => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Refusal::GroupNotHere(_) | Refusal::NotSubscribed { .. } => response::SUBSCRIPTION_NOT_EXIST,
             Refusal::SubscriptionNotLatest => response::SUBSCRIPTION_NOT_LATEST,
-            Refusal::Expression(_) => response::SUBSCRIPTION_PARSE_FAILED,
+            Refusal::Expression(_) | Refusal::CheckedExpression(_) => response::SUBSCRIPTION_PARSE_FAILED,
+            Refusal::NoCondition => response::FILTER_DATA_NOT_EXIST,
             Refusal::ConsumersNotOnline(_) => response::CONSUMER_NOT_ONLINE,
             Refusal::NoGroupOffset | Refusal::NoGroupOffsetAndNoZero | Refusal::NoMessage => {
                 response::QUERY_NOT_FOUND

@@ -75,6 +75,7 @@ pub fn broker(settings: &Settings, shard: usize) -> identity::Settings {
         auto_create_topic: settings.topics.auto_create && shard < settings.topics.auto_create_shards,
         auto_create_group: settings.groups.auto_create,
         default_topic_queues: settings.topics.default_queues,
+        property_filter: settings.groups.property_filter,
         trace_on: true,
         administration: Administration::Anyone,
     }

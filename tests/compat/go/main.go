@@ -35,6 +35,7 @@ type order struct {
 	Topic    string `json:"topic"`
 	Tag      string `json:"tag"`
 	Tags     string `json:"tags"`
+	Sql      string `json:"sql"`
 	Prefix   string `json:"prefix"`
 	Property string `json:"property"`
 	Way      string `json:"way"`
@@ -243,6 +244,9 @@ func consume(o *order) error {
 		return err
 	}
 	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: o.Tags}
+	if o.Sql != "" {
+		selector = consumer.MessageSelector{Type: consumer.SQL92, Expression: o.Sql}
+	}
 	err = c.Subscribe(o.Topic, selector,
 		func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			for _, m := range messages {

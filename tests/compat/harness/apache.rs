@@ -85,6 +85,7 @@ impl Broker {
             format!("storePathRootDir={}", home.join("store").display()),
             "mappedFileSizeCommitLog=67108864".to_string(),
             "diskMaxUsedSpaceRatio=99".to_string(),
+            "enablePropertyFilter=true".to_string(),
         ];
         fs::write(&conf, lines.join("\n")).expect("conf can be written");
         let mut java = java("org.apache.rocketmq.broker.BrokerStartup", home);

@@ -9,6 +9,7 @@ pub mod apache;
 pub mod build;
 pub mod client;
 pub mod command_line;
+pub mod evaluator;
 pub mod ports;
 pub mod process;
 pub mod ringmq;

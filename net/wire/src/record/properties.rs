@@ -101,6 +101,11 @@ pub fn pairs_of(properties: &str) -> impl Iterator<Item = (&str, &str, &str)> {
     })
 }
 
+/// The names and values of an encoded string, in order, whether they are text or not.
+pub fn pairs_of_bytes(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(properties).map(|(_, name, value)| (name, value))
+}
+
 /// The pairs of an encoded string, in order, malformed pieces left out.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     pairs(properties).filter_map(|(_, name, value)| {

@@ -4,9 +4,12 @@
 //! computed here and never taken from the client. Two tags of one hash are told apart by the client, which
 //! filters again by text: a broker may deliver too much, never too little.
 //!
-//! Not here: the text of tag expressions (`ringmq_wire::record::tag`).
+//! A condition on properties is not in the queue's entry: it is evaluated on the record (`handler/pull`).
 //!
-//! Source: `filter/.../FilterAPI.java`, `broker/.../client/ConsumerGroupInfo.java` (`updateSubscription`).
+//! Not here: the text of tag expressions (`ringmq_wire::record::tag`), of conditions (`broker/condition`).
+//!
+//! Source: `filter/.../FilterAPI.java`, `broker/.../client/ConsumerGroupInfo.java` (`updateSubscription`),
+//! `broker/.../filter/ConsumerFilterManager.java`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,6 +18,7 @@ use ringmq_wire::record::tag::{TagError, TagSelection};
 use ringmq_wire::request::heartbeat::{ConsumeFrom, ConsumeType, MessageModel};
 use ringmq_wire::request::subscription::{EXPRESSION_SQL92, EXPRESSION_TAG, Subscription};
 
+use crate::broker::condition::{Condition, ConditionError, Conditions};
 use crate::broker::limits::SUBSCRIPTIONS_PER_GROUP_MAX;
 
 /// Which records of a queue are wanted. Cheap to clone.
@@ -24,8 +28,8 @@ pub enum Filter {
     Everything,
     /// Records whose tag is selected.
     Tags(Rc<TagSelection>),
-    /// An expression over properties, which nothing here evaluates: pulls with it are refused.
-    Sql,
+    /// Records whose properties fulfil a condition.
+    Condition(Rc<Condition>),
 }
 
 impl Filter {
@@ -33,12 +37,11 @@ impl Filter {
         if selection.is_everything() { Filter::Everything } else { Filter::Tags(Rc::new(selection)) }
     }
 
-    /// Whether a record with that tag hash passes.
+    /// Whether a record with that tag hash may pass.
     pub fn admits(&self, tag_hash: i32) -> bool {
         match self {
-            Filter::Everything => true,
+            Filter::Everything | Filter::Condition(_) => true,
             Filter::Tags(selection) => selection.admits(tag_hash),
-            Filter::Sql => false,
         }
     }
 }
@@ -52,13 +55,20 @@ pub enum ExpressionError {
     /// Not an expression over tags.
     #[error(transparent)]
     Tags(#[from] TagError),
+    /// Not a condition on properties.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
 }
 
 /// Reads an expression. An absent type is TAG; absent, empty and `*` text is everything.
-pub fn parse(expression_type: Option<&str>, text: &str) -> Result<Filter, ExpressionError> {
+pub fn parse(
+    conditions: &mut Conditions,
+    expression_type: Option<&str>,
+    text: &str,
+) -> Result<Filter, ExpressionError> {
     match expression_type {
         None | Some("" | EXPRESSION_TAG) => Ok(Filter::of(TagSelection::parse(text)?)),
-        Some(EXPRESSION_SQL92) => Ok(Filter::Sql),
+        Some(EXPRESSION_SQL92) => Ok(Filter::Condition(conditions.compiled(text)?)),
         Some(other) => Err(ExpressionError::UnknownType(other.chars().take(40).collect())),
     }
 }
@@ -86,17 +96,21 @@ impl Consumption {
 pub struct Subscribed {
     /// As the client said it.
     pub said: Subscription,
-    /// What it lets through.
-    pub filter: Filter,
+    /// What it lets through; `None`: its condition is none, and pulls are told so.
+    pub filter: Option<Filter>,
 }
 
 impl Subscribed {
-    /// Reads what a heartbeat says.
-    pub fn read(said: Subscription) -> Result<Subscribed, ExpressionError> {
+    /// Reads what a heartbeat says. A condition that cannot be compiled does not refuse it: the group has other
+    /// subscriptions, and a client that cares has asked before (CHECK_CLIENT_CONFIG).
+    pub fn read(conditions: &mut Conditions, said: Subscription) -> Result<Subscribed, ExpressionError> {
         let filter = if said.is_tag() {
-            Filter::of(said.selection()?)
+            Some(Filter::of(said.selection()?))
         } else {
-            parse(Some(&said.expression_type), "")?
+            match parse(conditions, Some(&said.expression_type), &said.expression) {
+                Err(ExpressionError::Condition(_)) => None,
+                parsed => Some(parsed?),
+            }
         };
         Ok(Subscribed { said, filter })
     }
@@ -154,6 +168,8 @@ mod tests {
 
     #[test]
     fn an_expression_is_read_by_its_type() {
+        let mut conditions = Conditions::default();
+        let condition = conditions.compiled("a > 1").unwrap();
         #[rustfmt::skip]
         let table = [
             (None,          "",             selection(&[])),
@@ -161,11 +177,12 @@ mod tests {
             (Some("TAG"),   "TagA",         selection(&["TagA"])),
             (Some(""),      "TagA || TagB", selection(&["TagA", "TagB"])),
             (Some("TAG"),   "||",           Err(ExpressionError::Tags(TagError::Empty))),
-            (Some("SQL92"), "a > 1",        Ok(Filter::Sql)),
+            (Some("SQL92"), "a > 1",        Ok(Filter::Condition(condition))),
+            (Some("SQL92"), "a > 'x'",      Err(ConditionError::NotOrdered("'x'".into()).into())),
             (Some("other"), "*",            Err(ExpressionError::UnknownType("other".into()))),
         ];
         for (kind, text, expected) in table {
-            assert_eq!(parse(kind, text), expected, "{kind:?} {text:?}");
+            assert_eq!(parse(&mut conditions, kind, text), expected, "{kind:?} {text:?}");
         }
     }
 
@@ -176,7 +193,7 @@ mod tests {
             version,
             ..Subscription::default()
         };
-        Subscribed::read(said).unwrap()
+        Subscribed::read(&mut Conditions::default(), said).unwrap()
     }
 
     #[test]
@@ -202,15 +219,16 @@ mod tests {
     }
 
     #[test]
-    fn an_sql_subscription_is_kept_and_admits_nothing() {
-        let said = Subscription {
-            expression_type: "SQL92".into(),
-            expression: "a > 1".into(),
-            ..Subscription::default()
+    fn a_condition_that_is_none_is_kept_as_it_was_said() {
+        let mut conditions = Conditions::default();
+        let mut read = |expression_type: &str, expression: &str| {
+            let (expression_type, expression) = (expression_type.into(), expression.into());
+            let said = Subscription { expression_type, expression, ..Subscription::default() };
+            Subscribed::read(&mut conditions, said).map(|subscribed| subscribed.filter)
         };
-        assert_eq!(Subscribed::read(said).unwrap().filter, Filter::Sql);
-        assert!(!Filter::Sql.admits(0));
-        let said = Subscription { expression_type: "other".into(), ..Subscription::default() };
-        assert!(Subscribed::read(said).is_err());
+        let Ok(Some(filter @ Filter::Condition(_))) = read("SQL92", "a > 1") else { panic!("a condition") };
+        assert!(filter.admits(0), "the record decides");
+        assert_eq!(read("SQL92", "a > "), Ok(None));
+        assert!(read("other", "a > 1").is_err());
     }
 }

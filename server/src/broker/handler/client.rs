@@ -7,7 +7,7 @@ use ringmq_wire::json;
 use ringmq_wire::request::client::CheckClient;
 use ringmq_wire::request::heartbeat::{GroupRequest, MembersReply, UnregisterRequest};
 
-use crate::broker::group::subscription::{Filter, Subscribed};
+use crate::broker::group::subscription;
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
 use crate::broker::{Broker, Call};
@@ -53,13 +53,19 @@ pub fn list_members<E: Env>(
 
 /// CHECK_CLIENT_CONFIG: what a consumer that filters by more than tags asks before it starts.
 pub fn check<E: Env>(
-    _broker: &mut Broker<E>,
+    broker: &mut Broker<E>,
     call: &Call<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Outcome<E>, Refusal> {
     let request: CheckClient = json::read(call.body)?;
-    if Subscribed::read(request.subscription)?.filter == Filter::Sql {
-        return Err(Refusal::Sql);
+    let said = request.subscription;
+    if !said.is_tag() {
+        if !broker.settings.property_filter {
+            return Err(Refusal::NoPropertyFilter(said.expression_type));
+        }
+        let parsed =
+            subscription::parse(&mut broker.conditions, Some(&said.expression_type), &said.expression);
+        parsed.map_err(Refusal::CheckedExpression)?;
     }
     reply.done();
     Ok(Outcome::Reply)

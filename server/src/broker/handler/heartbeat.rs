@@ -39,7 +39,8 @@ pub fn heartbeat<E: Env>(
     check(broker, &heartbeat)?;
     let mut subscriptions = Vec::new();
     for consumer in &heartbeat.consumers {
-        let read = consumer.subscriptions.iter().cloned().map(Subscribed::read);
+        let read = consumer.subscriptions.iter().cloned();
+        let read = read.map(|said| Subscribed::read(&mut broker.conditions, said));
         subscriptions.push(read.collect::<Result<Vec<_>, _>>()?);
     }
     let created = create_missing(broker, &heartbeat.consumers)?;

@@ -9,6 +9,9 @@
 //! | a record matches | FOUND | after the last entry examined | 0 |
 //! | none matches | NO_MATCHED_MESSAGE | after the last entry examined | 20 |
 //!
+//! A condition on properties is evaluated on the records themselves: at once if they are in memory, else when the loop has read
+//! them. One pull looks at [`PULL_BYTES_MAX`] of them, and answers with 20 if none of these matches.
+//!
 //! A parked pull is run again when its queue has grown, and answered if something matches. If nothing does it
 //! stays, and remembers what was examined; at its deadline that becomes a 20 that moves the client on.
 //!
@@ -18,24 +21,30 @@
 //! Source: `broker/.../processor/PullMessageProcessor.java`, `store/.../DefaultMessageStore.java` (`getMessage`).
 
 use std::cmp::Ordering;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_engine::Store;
 use ringmq_engine::env::Env;
 use ringmq_engine::offset::QueueOffset;
 use ringmq_engine::state::QueueRef;
-use ringmq_engine::store::{AppendError, ReadBudget, Reading};
+use ringmq_engine::store::{AppendError, Piece, ReadBudget, Reading};
 use ringmq_wire::code::response;
 use ringmq_wire::name;
+use ringmq_wire::record::Records;
 use ringmq_wire::request::pull::{
     FLAG_STORE_OFFSET, FLAG_SUBSCRIPTION, FLAG_SUSPEND, PullReply, PullRequest,
 };
+use ringmq_wire::request::subscription::EXPRESSION_SQL92;
 
+use crate::broker::condition::Condition;
 use crate::broker::facts::group_config::GroupConfig;
 use crate::broker::group;
 use crate::broker::group::subscription::{self, Filter};
-use crate::broker::limits::{PARK_MAX, PULL_BYTES_MAX, PULL_ENTRIES_MAX, PULL_RECORDS_MAX};
-use crate::broker::outcome::{Outbox, Outcome};
+use crate::broker::limits::{
+    CONDITION_COST_MAX, PARK_MAX, PULL_BYTES_MAX, PULL_ENTRIES_MAX, PULL_RECORDS_MAX,
+};
+use crate::broker::outcome::{Outbox, Outcome, Question};
 use crate::broker::parked_pull::ParkedPull;
 use crate::broker::reply::{Refusal, Reply};
 use crate::broker::{Broker, Call, Scratch, leave};
@@ -134,10 +143,43 @@ fn answer_parked<E: Env>(broker: &mut Broker<E>, pull: &ParkedPull, found: Run<E
     leave(out, (pull.conn, pull.format, pull.opaque), start, outcome);
 }
 
+/// The records of a pull with a condition were read from disk.
+pub fn inspected<E: Env>(
+    broker: &mut Broker<E>,
+    pull: ConditionalPull,
+    pieces: &[Piece<E>],
+    reply: &mut Reply<'_>,
+) -> Outcome<E> {
+    let bytes = Piece::gather(pieces);
+    let found = pick(&pull.condition, [&*bytes], pull.records_max, pull.next);
+    answer(broker, pull.queue, found, reply)
+}
+
+/// A pull whose records must be looked at, and are on disk.
+#[derive(Debug)]
+pub struct ConditionalPull {
+    queue: QueueRef,
+    condition: Rc<Condition>,
+    records_max: usize,
+    /// After the last of them.
+    next: QueueOffset,
+}
+
 /// What one run over a queue gave.
 enum Run<E: Env> {
     Found(Reading<E>),
+    /// These records fulfil the condition.
+    Picked(Picked),
+    /// These records must be looked at.
+    Unseen(Vec<Piece<E>>, ConditionalPull),
     Nothing(Nothing),
+}
+
+/// Records out of several, as the body of an answer.
+struct Picked {
+    body: Vec<u8>,
+    records: usize,
+    next: QueueOffset,
 }
 
 /// Why a run gave nothing, and where to go on.
@@ -179,13 +221,49 @@ fn run<E: Env>(store: &Store<E>, queue: QueueRef, from: i64, filter: &Filter, re
         Ordering::Equal => return Run::Nothing(Nothing::AT_END.to(end)),
         Ordering::Less => {}
     }
-    let budget = ReadBudget { records_max, bytes_max: PULL_BYTES_MAX, entries_max: PULL_ENTRIES_MAX };
+    let mut budget = ReadBudget { records_max, bytes_max: PULL_BYTES_MAX, entries_max: PULL_ENTRIES_MAX };
+    if let Filter::Condition(condition) = filter {
+        budget.records_max = PULL_ENTRIES_MAX;
+        let Reading { pieces, next_offset: next, .. } = store.read(queue, from, budget, |_| true);
+        let hot: Option<Vec<&[u8]>> = pieces.iter().map(Piece::hot).collect();
+        return match hot {
+            Some(runs) => pick(condition, runs, records_max, next),
+            None => Run::Unseen(
+                pieces,
+                ConditionalPull { queue, condition: condition.clone(), records_max, next },
+            ),
+        };
+    }
     let reading = store.read(queue, from, budget, |tag_hash| filter.admits(tag_hash));
     if reading.records > 0 {
         Run::Found(reading)
     } else {
         Run::Nothing(Nothing::NO_MATCH.to(reading.next_offset))
     }
+}
+
+/// Picks those records that fulfil a condition, as far as its cost allows; the last of them ends before `end`.
+fn pick<'a, E: Env>(
+    condition: &Condition,
+    runs: impl IntoIterator<Item = &'a [u8]>,
+    records_max: usize,
+    end: QueueOffset,
+) -> Run<E> {
+    let mut picked = Picked { body: Vec::new(), records: 0, next: end };
+    let mut cost = 0;
+    // What was stored decodes: it was checked when it was accepted, and when it was read.
+    for record in runs.into_iter().flat_map(Records::new).map_while(Result::ok) {
+        if condition.admits(record.properties) {
+            picked.body.extend_from_slice(record.bytes);
+            picked.records += 1;
+        }
+        cost += condition.cost(record.properties);
+        if picked.records == records_max || cost >= CONDITION_COST_MAX {
+            picked.next = QueueOffset(record.queue_offset.cast_unsigned() + 1);
+            break;
+        }
+    }
+    if picked.records > 0 { Run::Picked(picked) } else { Run::Nothing(Nothing::NO_MATCH.to(picked.next)) }
 }
 
 /// Writes the answer to a run.
@@ -195,25 +273,35 @@ fn answer<E: Env>(
     found: Run<E>,
     reply: &mut Reply<'_>,
 ) -> Outcome<E> {
-    let (code, status, next, body_bytes) = match &found {
-        Run::Found(reading) => (response::SUCCESS, "FOUND", reading.next_offset, reading.bytes),
-        Run::Nothing(nothing) => (nothing.code, nothing.status, nothing.next, 0),
-    };
     let (begin, end) = broker.store.bounds(queue);
-    let [next, begin, end] = [next, begin, end].map(|offset| i64::try_from(offset.0).unwrap_or(i64::MAX));
-    let offsets = PullReply { suggested_broker_id: 0, next_offset: next, min_offset: begin, max_offset: end };
-    reply.write(code, Some(status), &offsets.fields(), body_bytes);
-    match found {
+    let mut head = |code, status, next, body_bytes| {
+        let [next, begin, end] =
+            [next, begin, end].map(|offset: QueueOffset| i64::try_from(offset.0).unwrap_or(i64::MAX));
+        let offsets =
+            PullReply { suggested_broker_id: 0, next_offset: next, min_offset: begin, max_offset: end };
+        reply.write(code, Some(status), &offsets.fields(), body_bytes);
+    };
+    let totals = &mut broker.counters.totals;
+    let (records, outcome) = match found {
         Run::Found(reading) => {
-            broker.counters.totals.pulls_found += 1;
-            broker.counters.totals.got += reading.records as u64;
-            Outcome::Deliver(reading.pieces)
+            head(response::SUCCESS, "FOUND", reading.next_offset, reading.bytes);
+            (reading.records, Outcome::Deliver(reading.pieces))
         }
-        Run::Nothing(_) => {
-            broker.counters.totals.pulls_missed += 1;
-            Outcome::Reply
+        Run::Picked(picked) => {
+            head(response::SUCCESS, "FOUND", picked.next, picked.body.len());
+            reply.out.extend_from_slice(&picked.body);
+            (picked.records, Outcome::Reply)
         }
-    }
+        Run::Nothing(nothing) => {
+            head(nothing.code, nothing.status, nothing.next, 0);
+            totals.pulls_missed += 1;
+            return Outcome::Reply;
+        }
+        Run::Unseen(pieces, pull) => return Outcome::Inspect(pieces, Question::Fulfil(pull)),
+    };
+    totals.pulls_found += 1;
+    totals.got += records as u64;
+    outcome
 }
 
 /// The group may consume; it is created if it is new and that is allowed.
@@ -255,13 +343,17 @@ fn check_queue<E: Env>(
 }
 
 /// What the pull wants: as the request says, or as the group's heartbeats said.
-fn wanted<E: Env>(broker: &Broker<E>, request: &PullRequest<'_>) -> Result<Filter, Refusal> {
+fn wanted<E: Env>(broker: &mut Broker<E>, request: &PullRequest<'_>) -> Result<Filter, Refusal> {
     let filter = if request.has(FLAG_SUBSCRIPTION) {
-        subscription::parse(request.expression_type, request.subscription.unwrap_or_default())?
+        let text = request.subscription.unwrap_or_default();
+        subscription::parse(&mut broker.conditions, request.expression_type, text)?
     } else {
         subscribed(broker, request)?
     };
-    if filter == Filter::Sql { Err(Refusal::Sql) } else { Ok(filter) }
+    if matches!(filter, Filter::Condition(_)) && !broker.settings.property_filter {
+        return Err(Refusal::NoPropertyFilter(EXPRESSION_SQL92.to_owned()));
+    }
+    Ok(filter)
 }
 
 fn subscribed<E: Env>(broker: &Broker<E>, request: &PullRequest<'_>) -> Result<Filter, Refusal> {
@@ -278,5 +370,5 @@ fn subscribed<E: Env>(broker: &Broker<E>, request: &PullRequest<'_>) -> Result<F
     if subscription.said.version < request.subscription_version {
         return Err(Refusal::SubscriptionNotLatest);
     }
-    Ok(subscription.filter.clone())
+    subscription.filter.clone().ok_or(Refusal::NoCondition)
 }

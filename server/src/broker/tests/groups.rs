@@ -215,17 +215,29 @@ fn groups_are_there_after_a_restart_and_members_are_not() {
 
 #[test]
 fn a_subscription_is_checked_before_the_client_starts() {
-    let mut table = Table::new();
+    let without = Settings { property_filter: false, ..Settings::default() };
+    let (mut table, mut without) = (Table::new(), Table::with(without));
     let conn = table.connect();
+    assert_eq!(without.connect(), conn);
     let body = |kind: &str, expression: &str| {
         format!(
             r#"{{"clientId":"c","group":"G","subscriptionData":{{"topic":"T","expressionType":"{kind}","subString":"{expression}"}}}}"#
         )
     };
     #[rustfmt::skip]
-    let rows = [("TAG", "*", 0), ("", "a||b", 0), ("SQL92", "a > 1", 1), ("XPATH", "/", 23), ("TAG", "||", 23)];
-    for (kind, expression, code) in rows {
-        table.call(conn, CheckClientConfig, &[], body(kind, expression).as_bytes()).expect(code);
+    let rows = [
+        ("TAG", "*", 0, ""), ("", "a||b", 0, ""), ("TAG", "||", 0, ""), ("SQL92", "a > 1", 0, ""),
+        ("XPATH", "/", 23, "the expression type XPATH is neither TAG nor SQL92"),
+        ("SQL92", "a > 'x'", 23, "Value ''x'' cannot be compared."),
+    ];
+    for (kind, expression, code, remark) in rows {
+        let body = body(kind, expression);
+        let answer = table.call(conn, CheckClientConfig, &[], body.as_bytes()).expect(code);
+        assert_eq!(answer.remark, remark);
+        let answer = without.call(conn, CheckClientConfig, &[], body.as_bytes());
+        let refused = format!("The broker does not support consumer to filter message by {kind}");
+        let expected = if matches!(kind, "TAG" | "") { (0, String::new()) } else { (1, refused) };
+        assert_eq!((answer.code, answer.remark), expected);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod administration;
 mod captured;
+mod conditions;
 mod connections;
 mod groups;
 mod offsets;

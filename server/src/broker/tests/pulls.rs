@@ -139,10 +139,6 @@ fn the_checks_of_a_pull_answer_in_their_order() {
         assert_eq!(answer.fields.get("forbiddenType").map(String::as_str), forbidden, "{answer:?}");
         assert!(answer.remark.starts_with(remark), "{}", answer.remark);
     }
-    let mut sql = Table::pull_fields("G", "T", 0, 0, 4, "a > 1");
-    sql.push(("expressionType", "SQL92".into()));
-    let answer = table.call(conn, PullMessage, &sql, &[]).expect(1);
-    assert_eq!(answer.remark, "The broker does not support consumer to filter message by SQL92");
 }
 
 #[test]

@@ -3,6 +3,7 @@ package ringmq.compat;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -16,7 +17,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * `consume`: a push consumer that reports `started`, then each message, until it is stopped; and, as
  * `allotted`, which queues of its topic it computes as its own, each time it does.
  *
- * <p>`orderly` takes the orderly listener, which reports `returned` after each message; `tags` is the
+ * <p>`orderly` takes the orderly listener, which reports `returned` after each message; `tags` or `sql` is the
  * subscription; `failures` lets every message fail that many times first (reported as `refused`).
  */
 final class PushReader {
@@ -29,7 +30,11 @@ final class PushReader {
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
         consumer.setAllocateMessageQueueStrategy(new Averagely(order));
-        consumer.subscribe(order.text("topic"), order.text("tags", "*"));
+        if (order.text("sql") != null) {
+            consumer.subscribe(order.text("topic"), MessageSelector.bySql(order.text("sql")));
+        } else {
+            consumer.subscribe(order.text("topic"), order.text("tags", "*"));
+        }
         if (order.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, where) -> {
                 boolean accepted = accepts(order, messages);
