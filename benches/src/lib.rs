@@ -5,6 +5,7 @@
 //!    │
 //!    ├── runs ──► load: one generator thread on core 1, checks every answer
 //!    ├── runs ──► disk, loopback: what they do for anybody, at the same time of day
+//!    ├── runs ──► responder: a server of known answers, which shows what the harness itself can do
 //!    └── prints ► report: rates, latencies, silence, CPU per message, and which bars they clear
 //! ```
 //!
@@ -21,3 +22,4 @@ pub mod loopback;
 pub mod os;
 pub mod process;
 pub mod report;
+pub mod responder;

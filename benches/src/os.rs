@@ -136,6 +136,13 @@ pub fn forget_cached(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Waits until the file system of this path has written what it holds back.
+pub fn write_back(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: the call takes a descriptor that is open and no pointer.
+    checked(unsafe { libc::syncfs(file.as_raw_fd()) }).map(drop)
+}
+
 /// Clock ticks per second, the unit of times in `/proc`.
 pub fn ticks_per_second() -> u64 {
     // SAFETY: takes no pointers.

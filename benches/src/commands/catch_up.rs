@@ -48,10 +48,9 @@ impl CatchUp {
         let shape = Shape {
             body: self.body,
             batch: FILL_BATCH,
-            rate: None,
             queues: self.queues,
             seconds: ROUND_MAX.as_secs_f64(),
-            warm_up: 0.0,
+            ..Shape::cold()
         };
         let messages = shape.messages(set.topic());
         let ends = stage::fill(&server, &messages, self.bytes / self.body.max(1) as u64)?.concat();

@@ -16,7 +16,7 @@ use crate::load::send::Send;
 use crate::load::{LoadError, topic};
 use crate::os;
 use crate::process::Server;
-use crate::report::{Bar, Report, Round};
+use crate::report::{Bar, Report, Round, ratio};
 use clap::Args;
 use std::thread;
 use std::time::Duration;
@@ -104,9 +104,9 @@ impl Mixed {
         let plan = shape.plan(self.width, server.brokers.clone());
         let mut sends = Send::new(&messages, &[vec![0; usize::from(messages.queues)]], plan.lanes());
         let mut consumer = Pull::forever(read_topic, ends);
-        let mut consuming = Shape { rate: None, warm_up: 0.0, ..shape.clone() }
+        let mut consuming = Shape { seconds: self.seconds, ..Shape::cold() }
             .plan(Width { connections: 1, in_flight: ends.len() }, server.brokers.clone());
-        consuming.measure = plan.warm_up + plan.measure + 2 * READER_MARGIN;
+        consuming.measure = plan.warm_up.most + plan.measure + 2 * READER_MARGIN;
         let load = format!("send {} beside a consumer that is behind", shape.name(self.width));
         let (round, consumed) = thread::scope(|scope| {
             let consumer = &mut consumer;
@@ -125,7 +125,7 @@ impl Mixed {
     }
 
     fn shape(&self, rate: Option<f64>) -> Shape {
-        Shape { body: self.body, batch: 1, rate, queues: 8, seconds: self.seconds, warm_up: 1.0 }
+        Shape { body: self.body, rate, seconds: self.seconds, warm_up_most: 1.0, ..Shape::default() }
     }
 }
 
@@ -144,7 +144,5 @@ fn tell(report: &mut Report, without: &[Round], with: &[Round]) {
 }
 
 fn median(rounds: &[Round], of: fn(&Round) -> f64) -> Option<f64> {
-    let mut numbers: Vec<f64> = rounds.iter().map(of).collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
+    ratio::median(rounds.iter().map(of).collect())
 }

@@ -4,7 +4,7 @@
 //! again. All of them together read each record many times, as many consumer groups would.
 
 use super::CommandError;
-use super::send::best;
+use super::produce::best;
 use super::shape::{Shape, Width};
 use super::stage::{self, Set, Stage};
 use crate::load::pull::Pull as Readers;

@@ -53,7 +53,7 @@ impl Roll {
         let stage = self.stage.with(format!("log.segment_bytes={}B", self.segment_bytes));
         let mut set = stage.set()?;
         let mut report = set.report("roll");
-        report.disk = Some(set.measure_disk()?);
+        set.measure_machine(&mut report)?;
 
         let server = set.start(1)?;
         let mut fastest = set.send(&server, &self.shape(None, self.max_seconds), self.width)?;
@@ -83,7 +83,7 @@ impl Roll {
     }
 
     fn shape(&self, rate: Option<f64>, seconds: f64) -> Shape {
-        Shape { body: self.body, batch: 1, rate, queues: 8, seconds, warm_up: 1.0 }
+        Shape { body: self.body, rate, seconds, ..Shape::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::load::generator::Plan;
 use crate::load::pace::Pace;
 use crate::load::send::Messages;
+use crate::load::warm_up::WarmUp;
 use clap::Args;
 use std::fmt;
 use std::net::SocketAddr;
@@ -61,12 +62,27 @@ pub struct Shape {
     /// Seconds to measure in each round.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
-    /// Seconds before each measurement that do not count.
+    /// Seconds before each measurement that do not count, at least.
     #[arg(long, default_value_t = 1.0)]
     pub warm_up: f64,
+    /// Measuring begins once the load is steady, and at the latest after so many seconds.
+    #[arg(long, default_value_t = 5.0)]
+    pub warm_up_most: f64,
+}
+
+impl Default for Shape {
+    fn default() -> Shape {
+        let (warm_up, warm_up_most) = (1.0, 5.0);
+        Shape { body: 1024, batch: 1, rate: None, queues: 8, seconds: 5.0, warm_up, warm_up_most }
+    }
 }
 
 impl Shape {
+    /// Measured from the first request on.
+    pub fn cold() -> Shape {
+        Shape { warm_up: 0.0, warm_up_most: 0.0, ..Shape::default() }
+    }
+
     /// How a round of this width goes.
     pub fn plan(&self, width: Width, targets: Vec<SocketAddr>) -> Plan {
         Plan {
@@ -74,11 +90,17 @@ impl Shape {
             connections: width.connections,
             in_flight: width.in_flight,
             pace: self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
-            warm_up: Duration::from_secs_f64(self.warm_up.max(0.0)),
+            warm_up: self.warm_up(),
             measure: Duration::from_secs_f64(self.seconds.max(0.1)),
             patience: PATIENCE,
             windows: None,
+            stop: None,
         }
+    }
+
+    fn warm_up(&self) -> WarmUp {
+        let least = Duration::from_secs_f64(self.warm_up.max(0.0));
+        WarmUp { least, most: least.max(Duration::from_secs_f64(self.warm_up_most.max(0.0))) }
     }
 
     /// What its sends are.

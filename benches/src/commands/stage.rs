@@ -8,17 +8,22 @@
 use super::shape::{Shape, Width};
 use super::{CommandError, failed_to};
 use crate::disk::{self, DiskSpeed};
+use crate::load::ceiling::{self, Ceiling};
+use crate::load::fleet::{self, Member};
 use crate::load::generator::{self, Phase, Plan};
+use crate::load::ledger::Measured;
 use crate::load::pace::Pace;
 use crate::load::send::{Messages, Send};
+use crate::load::warm_up::WarmUp;
 use crate::load::windows::Windows;
 use crate::load::{LoadError, Work, topic};
 use crate::loopback;
 use crate::os;
-use crate::process::apache::Flush;
+use crate::process::apache::Configuration;
 use crate::process::canary::Canaries;
 use crate::process::usage::Usage;
 use crate::process::{Launch, Server, apache, ringmq};
+use crate::report::live::Live;
 use crate::report::{Machine, Report, Round, Spent};
 use clap::Args;
 use std::fs;
@@ -27,6 +32,8 @@ use std::time::Duration;
 
 /// How long the disk's own speed is measured.
 const DISK_TIME: Duration = Duration::from_secs(2);
+/// How long the generator's ceiling is measured.
+const CEILING_TIME: Duration = Duration::from_secs(1);
 /// How long each yardstick is measured.
 const YARDSTICK_TIME: Duration = Duration::from_secs(2);
 /// A topic that is not full by then stays as it is.
@@ -50,13 +57,19 @@ pub struct Stage {
     /// Core of the load generator; default: the last that may be used.
     #[arg(long)]
     generator_core: Option<usize>,
+    /// Generators of a load of sends, each a thread on a core of its own, from the last one downwards.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    generators: u16,
     /// Measure Apache's broker instead, of the jars in this folder.
     #[arg(long, value_name = "FOLDER")]
     apache: Option<PathBuf>,
-    /// When Apache's broker answers.
-    #[arg(long, value_enum, default_value_t = Flush::Sync)]
-    apache_flush: Flush,
+    /// How Apache's broker is configured.
+    #[arg(long, value_enum, default_value_t = Configuration::SyncTuned)]
+    apache_configuration: Configuration,
 }
+
+/// Who is told how a run goes.
+type Tell<'a> = &'a mut dyn FnMut(Phase);
 
 /// A stage that is set up. Its folder is removed when it is dropped.
 pub struct Set {
@@ -119,9 +132,41 @@ impl Set {
         disk::measure(&self.folder, DISK_TIME).map_err(failed_to("measure the disk"))
     }
 
+    /// What the generator can do at most, on its core; the responder is on the server's.
+    pub fn measure_ceiling(&self) -> Result<Ceiling, CommandError> {
+        eprintln!("measuring the generator …");
+        self.keep_to_generator_core()?;
+        Ok(ceiling::measure(self.server_core(), CEILING_TIME)?)
+    }
+
+    /// Puts what the disk and the generator do by themselves beside the results.
+    pub fn measure_machine(&self, report: &mut Report) -> Result<(), CommandError> {
+        report.disk = Some(self.measure_disk()?);
+        report.ceiling = Some(self.measure_ceiling()?);
+        Ok(())
+    }
+
     /// Starts the server under test in a fresh folder. Apache's broker is always one.
     pub fn start(&mut self, shards: u16) -> Result<Server, CommandError> {
-        if self.stage.apache.is_some() { self.start_apache() } else { self.start_ringmq(shards) }
+        match &self.stage.apache {
+            Some(jars) => self.start_apache(&jars.clone(), self.stage.apache_configuration),
+            None => self.start_ringmq(shards),
+        }
+    }
+
+    /// The program under test.
+    pub fn program(&self) -> &Path {
+        &self.stage.server
+    }
+
+    /// The folder of Apache's jars, if it was named.
+    pub fn jars(&self) -> Option<&Path> {
+        self.stage.apache.as_deref()
+    }
+
+    /// Waits until what others have written is on the disk, so that the next server does not pay for it.
+    pub fn write_back(&self) -> Result<(), CommandError> {
+        os::write_back(&self.folder).map_err(failed_to("wait for the disk"))
     }
 
     /// The path of a folder that is not there yet.
@@ -137,28 +182,74 @@ impl Set {
 
     /// Starts RingMQ in that folder, whatever is in it.
     pub fn start_ringmq_in(&mut self, folder: &Path, shards: u16) -> Result<Server, CommandError> {
-        let folder = folder.to_owned();
+        let program = self.stage.server.clone();
+        self.start_program(&program, &[], folder.to_owned(), shards)
+    }
+
+    /// Starts that RingMQ in a fresh folder, with further settings.
+    pub fn start_other(&mut self, program: &Path, settings: &[String]) -> Result<Server, CommandError> {
+        let folder = self.fresh("ringmq");
+        self.start_program(program, settings, folder, 1)
+    }
+
+    fn start_program(
+        &self,
+        program: &Path,
+        settings: &[String],
+        folder: PathBuf,
+        shards: u16,
+    ) -> Result<Server, CommandError> {
         let cores = if shards == 1 { vec![self.server_core()] } else { self.cores.clone() };
-        let launch = ringmq::launch(&self.stage.server, folder, shards, cores, &self.stage.settings);
+        let settings = [&self.stage.settings, settings].concat();
+        let launch = ringmq::launch(program, folder, shards, cores, &settings);
         self.launch(launch.map_err(failed_to("find free ports"))?)
     }
 
-    /// Starts Apache's broker in a fresh folder.
-    pub fn start_apache(&mut self) -> Result<Server, CommandError> {
-        let without = || CommandError::Usage("--apache FOLDER must name the folder of its jars".into());
-        let jars = self.stage.apache.clone().ok_or_else(without)?;
+    /// Starts Apache's broker, of the jars in that folder, in a fresh folder.
+    pub fn start_apache(
+        &mut self,
+        jars: &Path,
+        configuration: Configuration,
+    ) -> Result<Server, CommandError> {
         let folder = self.fresh("apache");
-        let launch = apache::launch(&jars, folder, self.stage.apache_flush, vec![self.server_core()]);
+        let launch = apache::launch(jars, folder, configuration, vec![self.server_core()]);
         self.launch(launch.map_err(failed_to("prepare Apache's broker"))?)
     }
 
     /// Sends to a fresh topic, and checks that the offsets were dense.
     pub fn send(&mut self, server: &Server, shape: &Shape, width: Width) -> Result<Round, CommandError> {
+        if self.stage.generators > 1 {
+            return self.send_by_fleet(server, shape, width);
+        }
         let messages = shape.messages(self.topic());
         topic::create(&server.brokers, &messages.topic, messages.queues)?;
         let mut ends = vec![vec![0; messages.all_queues()]; server.brokers.len()];
         let load = format!("send {}", shape.name(width));
         self.send_on(server, &load, &shape.plan(width, server.brokers.clone()), &messages, &mut ends)
+    }
+
+    /// The same by several generators, each to a topic of its own.
+    fn send_by_fleet(&mut self, server: &Server, shape: &Shape, width: Width) -> Result<Round, CommandError> {
+        let count = usize::from(self.stage.generators);
+        let share = Width { connections: (width.connections / count).max(1), ..width };
+        let rate = shape.rate.map(|rate| rate / count as f64);
+        let part = Shape { rate, warm_up_most: shape.warm_up, ..shape.clone() };
+        let last = self.stage.generator_core.or(self.cores.last().copied()).unwrap_or_default();
+        let mut fleet = Vec::new();
+        for index in 0..count {
+            let messages = part.messages(self.topic());
+            topic::create(&server.brokers, &messages.topic, messages.queues)?;
+            let plan = part.plan(share, server.brokers.clone());
+            let ends = vec![vec![0; messages.all_queues()]; server.brokers.len()];
+            let work = Send::new(&messages, &ends, plan.lanes());
+            fleet.push(Member { plan, work, core: last.saturating_sub(index) });
+        }
+        let load = format!("send {} by {count} generators", shape.name(width));
+        let round = self.observe(server, &load, &mut |tell| fleet::run(&mut fleet, tell))?;
+        for member in &fleet {
+            member.work.finish().map_err(LoadError::Wrong)?;
+        }
+        Ok(round)
     }
 
     /// Sends to topics that are there and end at `ends[target][queue]`, checks that the offsets were dense, and moves the
@@ -206,21 +297,37 @@ impl Set {
         plan: &Plan,
         work: &mut impl Work,
     ) -> Result<(Round, Option<Windows>), CommandError> {
-        eprintln!("{}: {load} …", server.name);
+        let mut windows = None;
+        let round = self.observe(server, load, &mut |tell| {
+            let mut measured = generator::run(plan, work, tell)?;
+            windows = measured.windows.take();
+            Ok(measured)
+        })?;
+        Ok((round, windows))
+    }
+
+    /// One round of whatever `run` does, which tells when it begins and ends to measure.
+    pub fn observe(
+        &self,
+        server: &Server,
+        load: &str,
+        run: &mut dyn FnMut(Tell<'_>) -> Result<Measured, LoadError>,
+    ) -> Result<Round, CommandError> {
+        let mut live = Live::begin(format!("{}: {load}", server.name));
         let look = || (Usage::of_ourselves().unwrap_or_default(), server.usage().unwrap_or_default());
         let mut before = look();
         let mut after = before;
         let canaries = Canaries::on(&server.cores);
-        let mut measured = generator::run(plan, work, &mut |phase| match phase {
+        let measured = run(&mut |phase| match phase {
             Phase::Measure => before = look(),
             Phase::Drain => after = look(),
+            Phase::Going { messages } => live.note(messages),
         })?;
-        let windows = measured.windows.take();
         let ours = Spent::between(before.0, after.0).cpu;
         let theirs = Some(Spent::between(before.1, after.1));
         let mut round = Round::new(&server.name, load, measured, ours, theirs);
         round.longest_core_delay_us = canaries.longest_delay().as_nanos() as f64 / 1e3;
-        Ok((round, windows))
+        Ok(round)
     }
 
     /// A topic name not used before.
@@ -232,12 +339,18 @@ impl Set {
     fn launch(&self, launch: Launch) -> Result<Server, CommandError> {
         eprintln!("starting {} …", launch.name);
         let server = Server::start(launch)?;
-        let core = self.stage.generator_core.or(self.cores.last().copied()).unwrap_or_default();
-        os::keep_to_cores(&[core]).map_err(failed_to("keep the generator to its core"))?;
+        self.keep_to_generator_core()?;
         Ok(server)
     }
 
-    fn server_core(&self) -> usize {
+    /// Keeps the calling thread to the generator's core.
+    pub fn keep_to_generator_core(&self) -> Result<(), CommandError> {
+        let core = self.stage.generator_core.or(self.cores.last().copied()).unwrap_or_default();
+        os::keep_to_cores(&[core]).map_err(failed_to("keep the generator to its core"))
+    }
+
+    /// The core of a server with one shard.
+    pub fn server_core(&self) -> usize {
         self.stage.server_core.or(self.cores.first().copied()).unwrap_or_default()
     }
 
@@ -257,10 +370,11 @@ pub fn fill(server: &Server, messages: &Messages, count: u64) -> Result<Vec<Vec<
         connections: 16.max(server.brokers.len()),
         in_flight: 8,
         pace: Pace::Closed,
-        warm_up: Duration::ZERO,
+        warm_up: WarmUp::NONE,
         measure: FILL_MAX,
         patience: Duration::from_secs(10),
         windows: None,
+        stop: None,
     };
     let ends = vec![vec![0; usize::from(messages.queues)]; server.brokers.len()];
     let mut send = Send::new(&messages, &ends, plan.lanes());

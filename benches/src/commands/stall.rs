@@ -34,7 +34,7 @@ impl Stall {
     pub(super) fn run(&self) -> Result<Report, CommandError> {
         let mut set = self.stage.set()?;
         let mut report = set.report("stall");
-        report.disk = Some(set.measure_disk()?);
+        set.measure_machine(&mut report)?;
         let mut hung = 0;
         for _ in 0..self.runs {
             for width in &self.width {

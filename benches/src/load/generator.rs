@@ -4,7 +4,7 @@
 //! due, read each ready connection once.
 //!
 //! ```text
-//! 0 ────────── warm_up ───────────────────── warm_up + measure ─────── drained
+//! 0 ─────────── steady ─────────────────────── steady + measure ───────── drained
 //! │  answers checked  │ answers checked and measured │ nothing asked, answers awaited
 //! ```
 //!
@@ -13,10 +13,13 @@
 use super::ledger::{Ledger, Measured};
 use super::pace::Pace;
 use super::socket::Socket;
-use super::{LoadError, Work};
+use super::warm_up::WarmUp;
+use super::{LoadError, Moment, Work, since_epoch_ns};
 use crate::os::Poll;
 use ringmq_wire::HeadScratch;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How a run goes.
@@ -31,13 +34,15 @@ pub struct Plan {
     /// How fast to ask.
     pub pace: Pace,
     /// Answers that come before are checked and not measured.
-    pub warm_up: Duration,
+    pub warm_up: WarmUp,
     /// How long to measure.
     pub measure: Duration,
     /// A server that owes answers and gives none for so long hangs.
     pub patience: Duration,
     /// Length of the windows by which latencies are also kept, if they are.
     pub windows: Option<Duration>,
+    /// Ends the run when it is set; what is in flight then is not waited for.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 impl Plan {
@@ -50,32 +55,45 @@ impl Plan {
 /// What a run tells while it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// It goes on, and so many messages were answered so far; told a few times a second.
+    Going {
+        /// Messages, measured or not.
+        messages: u64,
+    },
     /// Measuring begins.
     Measure,
     /// Measuring ends.
     Drain,
 }
 
-/// Runs `work` as planned. `tell` is called when measuring begins and when it ends.
+/// From one time that it is told how it goes to the next.
+const GOING_EVERY: Duration = Duration::from_millis(200);
+
+/// Runs `work` as planned. `tell` is called when measuring begins and when it ends, and now and then.
 pub fn run(plan: &Plan, work: &mut impl Work, tell: &mut dyn FnMut(Phase)) -> Result<Measured, LoadError> {
     let mut generator = Generator::connect(plan)?;
-    let end = plan.warm_up + plan.measure;
     let mut ready = Vec::new();
+    let mut tell_at = GOING_EVERY;
     loop {
         let now = generator.now();
-        if generator.ledger.begin_measuring(now, plan.warm_up) {
+        if now >= tell_at {
+            tell(Phase::Going { messages: generator.ledger.messages() });
+            tell_at = now + GOING_EVERY;
+        }
+        if generator.ledger.begin_measuring(now) {
             tell(Phase::Measure);
         }
-        if generator.ledger.end_asking(now, end) {
+        if generator.ledger.end_asking(now) {
             tell(Phase::Drain);
         }
-        if generator.ledger.is_drained() {
+        let is_stopped = plan.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        if generator.ledger.is_drained() || is_stopped {
             return Ok(generator.ledger.into_measured());
         }
         generator.ask_what_is_due(work);
         generator.write()?;
         let now = generator.now();
-        let sleep = generator.ledger.may_sleep(now, end);
+        let sleep = generator.ledger.may_sleep(now);
         generator.poll.wait(sleep, &mut ready).map_err(io("wait for answers"))?;
         let woke = generator.now();
         generator.ledger.slept(sleep, now, woke);
@@ -105,12 +123,16 @@ impl Generator {
             .map(|token| Socket::connect(plan.targets[token % plan.targets.len()], token, &poll))
             .collect::<Result<_, _>>()
             .map_err(io("connect to the server"))?;
+        // Moment 0 comes last: what takes time before it delays no schedule.
+        let mut ledger = Ledger::new(plan);
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let started = Instant::now();
+        ledger.starts_at(Moment { wall_ms: wall.as_millis() as u64, due_ns: since_epoch_ns(started) });
         Ok(Generator {
             poll,
             sockets,
-            ledger: Ledger::new(plan, wall.as_millis() as u64),
-            started: Instant::now(),
+            ledger,
+            started,
             dirty: Vec::new(),
             buffer: Vec::new(),
             scratch: HeadScratch::default(),

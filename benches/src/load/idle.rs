@@ -6,7 +6,6 @@
 //! Truth: HEART_BEAT (34), RocketMQ `HeartbeatData`.
 
 use super::{LoadError, topic};
-use crate::os;
 use ringmq_client::blocking::{Connection, Request};
 use std::net::SocketAddr;
 
@@ -27,10 +26,7 @@ impl Crowd {
     pub fn gather(brokers: &[SocketAddr], count: usize) -> Result<Crowd, LoadError> {
         let mut connections = Vec::with_capacity(count);
         for index in 0..count {
-            let target = os::as_ipv4(brokers[index % brokers.len()]).map_err(connecting)?;
-            let source = [127, 0, 0, u8::try_from(1 + index / CONNECTIONS_PER_SOURCE).unwrap_or(u8::MAX)];
-            let source = if target.ip().is_loopback() { source } else { [0; 4] };
-            let stream = os::connect_from(source, target).map_err(connecting)?;
+            let stream = topic::connect(brokers[index % brokers.len()], index / CONNECTIONS_PER_SOURCE)?;
             connections.push(Connection::from_stream(stream)?);
         }
         Ok(Crowd { connections })
@@ -47,10 +43,7 @@ impl Crowd {
             }
             for (connection, opaque) in some.iter_mut().zip(started) {
                 let answer = connection.wait(opaque, topic::PATIENCE)?;
-                if answer.code != 0 {
-                    let remark = answer.remark.unwrap_or_default();
-                    return Err(LoadError::Refused { request: 34, code: answer.code, remark });
-                }
+                topic::accepted(34, answer)?;
             }
         }
         Ok(())
@@ -67,13 +60,10 @@ impl Crowd {
     }
 }
 
-fn heartbeat(number: usize) -> Request {
+/// A heartbeat of the client with this number.
+pub(super) fn heartbeat(number: usize) -> Request {
     let group = number / CONNECTIONS_PER_GROUP;
     Request::new(34).body(format!(
         r#"{{"clientID":"127.0.0.1@bench#{number}","consumerDataSet":[],"heartbeatFingerprint":0,"producerDataSet":[{{"groupName":"bench-producer-{group}"}}],"withoutSub":false}}"#
     ))
-}
-
-fn connecting(source: std::io::Error) -> LoadError {
-    LoadError::Io { operation: "connect to the server", source }
 }

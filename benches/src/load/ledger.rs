@@ -11,15 +11,17 @@
 use super::generator::Plan;
 use super::pace::{Pace, Schedule};
 use super::template::{OPAQUE_BASE, OPAQUE_SPAN};
+use super::timeline::Timeline;
+use super::warm_up::{Warmed, Watch};
 use super::windows::Windows;
-use super::{Lane, LoadError, Work, Wrong};
+use super::{Lane, LoadError, Moment, Work, Wrong};
 use hdrhistogram::Histogram;
 use ringmq_wire::Head;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Longer latencies are recorded as this long; no run is.
-const LATENCY_MAX: Duration = Duration::from_secs(3600);
+const LATENCY_MAX: Duration = Duration::from_secs(600);
 /// Longest sleep: a hang, the end of a phase, and that this very thread could not run, are noticed no later.
 const SLEEP_MAX: Duration = Duration::from_millis(2);
 
@@ -40,6 +42,10 @@ pub struct Measured {
     pub service: Histogram<u64>,
     /// Nanoseconds by which requests were handed over too late by the generator's own fault; empty in a closed loop.
     pub lateness: Histogram<u64>,
+    /// The same as `latency`, by when the answers came.
+    pub timeline: Timeline,
+    /// How the warm-up ended; nothing was measured without it.
+    pub warmed: Option<Warmed>,
     /// The latencies by windows, if the plan asked for them.
     pub windows: Option<Windows>,
     /// Longest time without any answer while answers were owed, over the whole run.
@@ -53,6 +59,26 @@ impl Measured {
     /// Messages per second.
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Adds what another generator found in the same while: counts and distributions are summed, never averaged.
+    pub fn merge(&mut self, other: &Measured) {
+        self.messages += other.messages;
+        self.answers += other.answers;
+        for (code, count) in &other.refused {
+            *self.refused.entry(*code).or_default() += count;
+        }
+        self.elapsed = self.elapsed.max(other.elapsed);
+        for (ours, theirs) in [
+            (&mut self.latency, &other.latency),
+            (&mut self.service, &other.service),
+            (&mut self.lateness, &other.lateness),
+        ] {
+            ours.add(theirs).expect("all have the same bounds");
+        }
+        self.timeline.add(&other.timeline);
+        self.longest_silence = self.longest_silence.max(other.longest_silence);
+        self.longest_oversleep = self.longest_oversleep.max(other.longest_oversleep);
     }
 }
 
@@ -70,9 +96,13 @@ pub(super) struct Ledger {
     /// Until then no lane was free, so what was due waited for the server and not for us.
     no_lane_until: Duration,
     stage: Stage,
+    watch: Watch,
+    measure: Duration,
     measured: Measured,
     last_answer: Duration,
-    wall_ms_at_start: u64,
+    start: Moment,
+    /// Answered so far, measured or not.
+    messages: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,7 +122,7 @@ enum Stage {
 }
 
 impl Ledger {
-    pub(super) fn new(plan: &Plan, wall_ms_at_start: u64) -> Ledger {
+    pub(super) fn new(plan: &Plan) -> Ledger {
         // Neighbours in this order are lanes of different connections.
         let free = (0..plan.in_flight)
             .flat_map(|slot| (0..plan.connections).map(move |connection| connection * plan.in_flight + slot))
@@ -110,6 +140,8 @@ impl Ledger {
             },
             no_lane_until: Duration::ZERO,
             stage: Stage::WarmUp,
+            watch: Watch::new(plan.warm_up, empty_histogram()),
+            measure: plan.measure,
             measured: Measured {
                 messages: 0,
                 answers: 0,
@@ -118,27 +150,39 @@ impl Ledger {
                 latency: empty_histogram(),
                 service: empty_histogram(),
                 lateness: empty_histogram(),
+                timeline: Timeline::new(plan.measure, &empty_histogram()),
+                warmed: None,
                 windows: plan.windows.map(|length| Windows::new(length, empty_histogram())),
                 longest_silence: Duration::ZERO,
                 longest_oversleep: Duration::ZERO,
             },
             last_answer: Duration::ZERO,
-            wall_ms_at_start,
+            start: Moment::default(),
+            messages: 0,
         }
+    }
+
+    /// Says what moment 0 is elsewhere.
+    pub(super) fn starts_at(&mut self, start: Moment) {
+        self.start = start;
     }
 
     /// Whether measuring begins now.
-    pub(super) fn begin_measuring(&mut self, now: Duration, warm_up: Duration) -> bool {
-        let begins = self.stage == Stage::WarmUp && now >= warm_up;
-        if begins {
-            self.stage = Stage::Measuring { since: now };
+    pub(super) fn begin_measuring(&mut self, now: Duration) -> bool {
+        if self.stage == Stage::WarmUp {
+            self.measured.warmed = self.watch.ends(now);
+            if self.measured.warmed.is_some() {
+                self.stage = Stage::Measuring { since: now };
+                return true;
+            }
         }
-        begins
+        false
     }
 
     /// Whether asking and measuring end now: the time is up, or no lane has anything more to ask.
-    pub(super) fn end_asking(&mut self, now: Duration, end: Duration) -> bool {
-        let ends = self.stage != Stage::Draining && (now >= end || self.rested == self.lanes.len());
+    pub(super) fn end_asking(&mut self, now: Duration) -> bool {
+        let is_over = self.end().is_some_and(|end| now >= end) || self.rested == self.lanes.len();
+        let ends = self.stage != Stage::Draining && is_over;
         if ends {
             if let Stage::Measuring { since } = self.stage {
                 self.measured.elapsed = now.saturating_sub(since);
@@ -148,13 +192,27 @@ impl Ledger {
         ends
     }
 
+    /// When measuring ends, once it has begun.
+    fn end(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Measuring { since } => Some(since + self.measure),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is asked any more and everything was answered.
     pub(super) fn is_drained(&self) -> bool {
         self.stage == Stage::Draining && self.in_flight == 0
     }
 
-    pub(super) fn into_measured(self) -> Measured {
+    pub(super) fn into_measured(mut self) -> Measured {
+        self.measured.latency = self.measured.timeline.all(empty_histogram());
         self.measured
+    }
+
+    /// Messages answered so far, measured or not.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
     }
 
     pub(super) fn connection_of(&self, lane: usize) -> usize {
@@ -190,7 +248,11 @@ impl Ledger {
         let state = &mut self.lanes[lane];
         let opaque = OPAQUE_BASE + state.round * per_connection + slot;
         let place = Lane { index: lane, target: (lane / self.lanes_per_connection) % self.targets };
-        if !work.request(place, opaque, self.wall_ms_at_start + now.as_millis() as u64, out) {
+        let moment = Moment {
+            wall_ms: self.start.wall_ms + now.as_millis() as u64,
+            due_ns: self.start.due_ns + due.as_nanos() as u64,
+        };
+        if !work.request(place, opaque, moment, out) {
             self.rested += 1;
             return;
         }
@@ -215,9 +277,9 @@ impl Ledger {
     ) -> Result<(), LoadError> {
         let lane = self.lane_of(connection, head.opaque)?;
         let place = Lane { index: lane, target: connection % self.targets };
-        let messages = match head.code {
-            0 => Some(work.answer(place, head, body)?),
-            _ => None,
+        let messages = match work.accepts(head.code) {
+            true => Some(work.answer(place, head, body)?),
+            false => None,
         };
         self.settle(lane, head.code, messages, now, work.turned());
         if self.schedule.is_none() && self.stage != Stage::Draining {
@@ -232,10 +294,10 @@ impl Ledger {
     }
 
     /// How long nothing needs to be done unless an answer comes.
-    pub(super) fn may_sleep(&self, now: Duration, end: Duration) -> Duration {
+    pub(super) fn may_sleep(&self, now: Duration) -> Duration {
         let mut until = now + SLEEP_MAX;
         if self.stage != Stage::Draining {
-            until = until.min(end);
+            until = until.min(self.end().unwrap_or(until));
             if let Some(schedule) = self.schedule.filter(|_| !self.free.is_empty()) {
                 until = until.min(Duration::from_nanos(schedule.next_ns()));
             }
@@ -275,22 +337,29 @@ impl Ledger {
         self.last_answer = now;
         match messages {
             None => *measured.refused.entry(code).or_default() += 1,
-            Some(messages) if matches!(self.stage, Stage::Measuring { .. }) => {
-                measured.messages += messages;
-                measured.answers += 1;
-                record(&mut measured.latency, now.saturating_sub(state.due));
-                if let Some(windows) = &mut measured.windows {
-                    windows.note(now, now.saturating_sub(state.due), turned);
+            Some(messages) => {
+                self.messages += messages;
+                let latency = now.saturating_sub(state.due);
+                match self.stage {
+                    Stage::WarmUp => self.watch.note(latency),
+                    Stage::Measuring { since } => {
+                        measured.messages += messages;
+                        measured.answers += 1;
+                        measured.timeline.note(now.saturating_sub(since), messages, latency);
+                        if let Some(windows) = &mut measured.windows {
+                            windows.note(now, latency, turned);
+                        }
+                        record(&mut measured.service, now.saturating_sub(state.sent));
+                    }
+                    Stage::Draining => {}
                 }
-                record(&mut measured.service, now.saturating_sub(state.sent));
             }
-            Some(_) => {}
         }
     }
 }
 
-/// Of fixed size, so that recording never allocates.
-fn empty_histogram() -> Histogram<u64> {
+/// What latencies are recorded in: of fixed size, so that recording never allocates.
+pub fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3).expect("bounds and digits are allowed")
 }
 
@@ -301,6 +370,7 @@ fn record(histogram: &mut Histogram<u64>, duration: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::warm_up::WarmUp;
     use ringmq_wire::Fields;
 
     const MS: Duration = Duration::from_millis(1);
@@ -312,7 +382,7 @@ mod tests {
     }
 
     impl Work for Counted {
-        fn request(&mut self, lane: Lane, opaque: i32, _wall_ms: u64, _out: &mut Vec<u8>) -> bool {
+        fn request(&mut self, lane: Lane, opaque: i32, _moment: Moment, _out: &mut Vec<u8>) -> bool {
             self.left = match self.left.checked_sub(1) {
                 Some(left) => left,
                 None => return false,
@@ -333,10 +403,11 @@ mod tests {
             connections: 2,
             in_flight: 2,
             pace,
-            warm_up: 10 * MS,
+            warm_up: WarmUp::exactly(10 * MS),
             measure: 100 * MS,
             patience,
             windows: None,
+            stop: None,
         }
     }
 
@@ -351,7 +422,13 @@ mod tests {
 
     impl Run {
         fn new(pace: Pace, left: u32) -> Run {
-            Run { ledger: Ledger::new(&plan(pace), 0), work: Counted { left, asked: Vec::new() } }
+            Run { ledger: Ledger::new(&plan(pace)), work: Counted { left, asked: Vec::new() } }
+        }
+        fn measuring(pace: Pace, left: u32) -> Run {
+            let mut run = Run::new(pace, left);
+            run.ledger = Ledger::new(&Plan { warm_up: WarmUp::NONE, ..plan(pace) });
+            assert!(run.ledger.begin_measuring(Duration::ZERO));
+            run
         }
         fn ask_what_is_due(&mut self, now: Duration) {
             while let Some((lane, due)) = self.ledger.next_due(now) {
@@ -394,11 +471,11 @@ mod tests {
         let mut run = Run::new(Pace::Closed, 5);
         run.ask_what_is_due(Duration::ZERO);
         run.answer(0, 0, OPAQUE_BASE, 5 * MS).expect("in flight");
-        assert!(!run.ledger.begin_measuring(9 * MS, 10 * MS));
-        assert!(run.ledger.begin_measuring(10 * MS, 10 * MS));
+        assert!(!run.ledger.begin_measuring(9 * MS));
+        assert!(run.ledger.begin_measuring(10 * MS));
         run.answer(0, 0, OPAQUE_BASE + 1, 20 * MS).expect("in flight");
         run.answer(1, 2, OPAQUE_BASE, 30 * MS).expect("in flight");
-        assert!(run.ledger.end_asking(110 * MS, 110 * MS));
+        assert!(run.ledger.end_asking(110 * MS));
         run.answer(1, 0, OPAQUE_BASE + 1, 120 * MS).expect("in flight");
         run.answer(0, 0, OPAQUE_BASE + 2, 121 * MS).expect("in flight");
         assert!(run.ledger.is_drained());
@@ -413,8 +490,7 @@ mod tests {
     #[test]
     fn an_open_loop_counts_the_wait_for_a_lane_as_latency_but_not_as_our_lateness() {
         // Five are due within 4 ms; four lanes take four of them. The fifth gets a lane at 30 ms.
-        let mut run = Run::new(Pace::Open { rate: 1000.0 }, 100);
-        run.ledger.begin_measuring(Duration::ZERO, Duration::ZERO);
+        let mut run = Run::measuring(Pace::Open { rate: 1000.0 }, 100);
         for ms in 0..5 {
             run.ask_what_is_due(ms * MS);
         }
@@ -454,14 +530,13 @@ mod tests {
 
     #[test]
     fn a_run_ends_early_when_no_lane_has_anything_to_ask() {
-        let mut run = Run::new(Pace::Closed, 4);
-        run.ledger.begin_measuring(Duration::ZERO, Duration::ZERO);
+        let mut run = Run::measuring(Pace::Closed, 4);
         run.ask_what_is_due(Duration::ZERO);
         for (connection, opaque) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            assert!(!run.ledger.end_asking(MS, 100 * MS));
+            assert!(!run.ledger.end_asking(MS));
             run.answer(connection, 0, OPAQUE_BASE + opaque, MS).expect("in flight");
         }
-        assert!(run.ledger.end_asking(2 * MS, 100 * MS));
+        assert!(run.ledger.end_asking(2 * MS));
         assert!(run.ledger.is_drained());
         assert_eq!(run.ledger.into_measured().elapsed, 2 * MS);
     }

@@ -14,22 +14,29 @@
 //!
 //! Not here: starting servers (`process`), what a good result is (`report::bar`).
 
+pub mod ceiling;
+pub mod churn;
 pub mod density;
 pub mod fill;
+pub mod fleet;
 pub mod generator;
 pub mod idle;
 pub mod ledger;
 pub mod pace;
 pub mod pull;
 pub mod send;
-mod socket;
+pub(crate) mod socket;
+pub mod tail;
 pub mod template;
+pub mod timeline;
 pub mod topic;
+pub mod warm_up;
 pub mod windows;
 
 use ringmq_wire::{FrameError, Head, HeadError};
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// One place for a request in flight: place `slot` of connection `connection`, which leads to target `target`.
@@ -41,14 +48,36 @@ pub struct Lane {
     pub target: usize,
 }
 
+/// Moments that several generators of this process compare are counted from here.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds from this process's epoch to a moment.
+pub fn since_epoch_ns(moment: Instant) -> u64 {
+    moment.saturating_duration_since(*EPOCH).as_nanos() as u64
+}
+
+/// When a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// Time of day, milliseconds.
+    pub wall_ms: u64,
+    /// When it was due, nanoseconds since this process's epoch.
+    pub due_ns: u64,
+}
+
 /// What a lane asks, and what a right answer is.
 pub trait Work {
     /// Appends the lane's next request to `out`, to be correlated by `opaque`; `false` if the lane has nothing more to
-    /// ask. `wall_ms` is the time of day.
-    fn request(&mut self, lane: Lane, opaque: i32, wall_ms: u64, out: &mut Vec<u8>) -> bool;
+    /// ask.
+    fn request(&mut self, lane: Lane, opaque: i32, moment: Moment, out: &mut Vec<u8>) -> bool;
 
     /// Checks the answer to the lane's last request. Gives the number of messages it stands for.
     fn answer(&mut self, lane: Lane, head: &Head<'_>, body: &[u8]) -> Result<u64, Wrong>;
+
+    /// Whether an answer with this code is one to check; with any other the request was refused.
+    fn accepts(&self, code: i32) -> bool {
+        code == 0
+    }
 
     /// Whether the last answer is the first one after something turned in the server: what splits
     /// [`windows::Windows`].

@@ -6,15 +6,26 @@
 //! Truth: RocketMQ `PullMessageRequestHeader`, `PullMessageResponseHeader`.
 
 use super::template::{OFFSET_MARK, OPAQUE_MARK, Stamp, Template};
-use super::{Lane, Work, Wrong};
+use super::{Lane, Moment, Work, Wrong};
 use ringmq_wire::command::OutHead;
 use ringmq_wire::record::{self, Record};
 use ringmq_wire::{Head, HeadFormat, Value};
 
 /// Most records that one answer may bring, as Java's push consumers ask.
 pub const RECORDS_PER_PULL: u32 = 32;
+/// `PullSysFlag`: the answer may wait for a record.
+const SUSPENDS: i64 = 2;
 /// `PullSysFlag`: the subscription is in the request.
 const SUBSCRIPTION_INCLUDED: i64 = 4;
+
+/// What becomes of a pull that finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspend {
+    /// It is answered at once.
+    No,
+    /// It is answered after so long, or when something comes.
+    Milliseconds(u32),
+}
 
 /// Reads queues from their beginning to their end.
 pub struct Pull {
@@ -41,7 +52,7 @@ impl Pull {
     pub fn once(topic: &str, ends: &[u64]) -> Pull {
         let readers = ends.iter().enumerate().map(|(queue, end)| Reader { queue, next: 0, end: *end });
         Pull {
-            templates: (0..ends.len()).map(|queue| template(topic, queue)).collect(),
+            templates: (0..ends.len()).map(|queue| template(topic, queue, Suspend::No)).collect(),
             readers: readers.collect(),
             again: false,
             body_bytes: 0,
@@ -65,7 +76,7 @@ impl Pull {
             Reader { queue, next: end * lane as u64 / lanes as u64, end }
         });
         Pull {
-            templates: (0..queues).map(|queue| template(topic, queue)).collect(),
+            templates: (0..queues).map(|queue| template(topic, queue, Suspend::No)).collect(),
             readers: readers.collect(),
             again: true,
             body_bytes: 0,
@@ -75,7 +86,7 @@ impl Pull {
 }
 
 impl Work for Pull {
-    fn request(&mut self, lane: Lane, opaque: i32, _wall_ms: u64, out: &mut Vec<u8>) -> bool {
+    fn request(&mut self, lane: Lane, opaque: i32, _moment: Moment, out: &mut Vec<u8>) -> bool {
         let reader = &mut self.readers[lane.index];
         if reader.end == 0 || (reader.next >= reader.end && !self.again) {
             return false;
@@ -90,25 +101,42 @@ impl Work for Pull {
 
     fn answer(&mut self, lane: Lane, head: &Head<'_>, body: &[u8]) -> Result<u64, Wrong> {
         let reader = &mut self.readers[lane.index];
-        let mut rest = body;
         let first = reader.next;
-        while !rest.is_empty() {
-            let record = record::decode(rest).map_err(|error| Wrong(format!("record: {error}")))?;
-            check_record(&record, reader.queue, reader.next)?;
-            reader.next += 1;
+        let records = take_records(head, body, reader.queue, &mut reader.next, |record| {
             self.body_bytes += record.body.len() as u64;
-            rest = &rest[record.bytes.len()..];
-        }
+            Ok(())
+        })?;
         self.record_bytes += body.len() as u64;
-        let next = head.fields.i64("nextBeginOffset").map_err(|error| Wrong(error.to_string()))?;
-        if u64::try_from(next) != Ok(reader.next) {
-            return Err(Wrong(format!("next offset {next} after records up to {}", reader.next)));
-        }
-        match reader.next - first {
+        match records {
             0 => Err(Wrong(format!("no record at offset {first} of {}", reader.end))),
             records => Ok(records),
         }
     }
+}
+
+/// Checks the records of an answer, of which the first must be `next`, hands each to `take`, moves `next`, and says how many
+/// there were.
+pub fn take_records(
+    head: &Head<'_>,
+    body: &[u8],
+    queue: usize,
+    next: &mut u64,
+    mut take: impl FnMut(&Record<'_>) -> Result<(), Wrong>,
+) -> Result<u64, Wrong> {
+    let first = *next;
+    let mut rest = body;
+    while !rest.is_empty() {
+        let record = record::decode(rest).map_err(|error| Wrong(format!("record: {error}")))?;
+        check_record(&record, queue, *next)?;
+        *next += 1;
+        take(&record)?;
+        rest = &rest[record.bytes.len()..];
+    }
+    let stated = head.fields.i64("nextBeginOffset").map_err(|error| Wrong(error.to_string()))?;
+    if u64::try_from(stated) != Ok(*next) {
+        return Err(Wrong(format!("next offset {stated} after records up to {next}")));
+    }
+    Ok(*next - first)
 }
 
 fn check_record(record: &Record<'_>, queue: usize, offset: u64) -> Result<(), Wrong> {
@@ -127,16 +155,21 @@ fn check_record(record: &Record<'_>, queue: usize, offset: u64) -> Result<(), Wr
     Ok(())
 }
 
-fn template(topic: &str, queue: usize) -> Template {
+/// A pull of one queue, from a stamped offset on.
+pub fn template(topic: &str, queue: usize, suspend: Suspend) -> Template {
+    let (flag, patience_ms) = match suspend {
+        Suspend::No => (0, 0),
+        Suspend::Milliseconds(ms) => (SUSPENDS, ms),
+    };
     let fields = [
         ("consumerGroup", Value::Text("bench-consumer")),
         ("topic", Value::Text(topic)),
         ("queueId", Value::Int(queue as i64)),
         ("queueOffset", Value::Text(OFFSET_MARK)),
         ("maxMsgNums", Value::Int(RECORDS_PER_PULL.into())),
-        ("sysFlag", Value::Int(SUBSCRIPTION_INCLUDED)),
+        ("sysFlag", Value::Int(SUBSCRIPTION_INCLUDED | flag)),
         ("commitOffset", Value::Int(0)),
-        ("suspendTimeoutMillis", Value::Int(0)),
+        ("suspendTimeoutMillis", Value::Int(patience_ms.into())),
         ("subscription", Value::Text("*")),
         ("subVersion", Value::Int(0)),
         ("expressionType", Value::Text("TAG")),
@@ -179,7 +212,7 @@ mod tests {
     /// What the work makes of an answer with these records and next offset, after asking for offset 0 of queue 0.
     fn check(records: &[Vec<u8>], next: i64, expected: Result<u64, &str>) {
         let mut pull = Pull::new("T", &[vec![10]], 1, 1);
-        assert!(pull.request(LANE, OPAQUE_MARK, 0, &mut Vec::new()));
+        assert!(pull.request(LANE, OPAQUE_MARK, Moment::default(), &mut Vec::new()));
         let fields = [("nextBeginOffset", Value::Int(next))];
         let format = HeadFormat::Json;
         let mut bytes = Vec::new();
@@ -214,15 +247,16 @@ mod tests {
         let places: Vec<_> = pull.readers.iter().map(|reader| (reader.queue, reader.next)).collect();
         assert_eq!(places, [(0, 0), (1, 25), (0, 50), (1, 75)]);
         pull.readers[0].next = 100;
-        assert!(pull.request(LANE, OPAQUE_MARK, 0, &mut Vec::new()));
+        assert!(pull.request(LANE, OPAQUE_MARK, Moment::default(), &mut Vec::new()));
         assert_eq!(pull.readers[0].next, 0);
     }
 
     #[test]
     fn who_reads_once_has_nothing_to_ask_at_the_end() {
         let mut pull = Pull::once("T", &[10, 0]);
-        let asks =
-            |pull: &mut Pull, index| pull.request(Lane { index, target: 0 }, OPAQUE_MARK, 0, &mut Vec::new());
+        let asks = |pull: &mut Pull, index| {
+            pull.request(Lane { index, target: 0 }, OPAQUE_MARK, Moment::default(), &mut Vec::new())
+        };
         assert!(asks(&mut pull, 0) && !asks(&mut pull, 1));
         pull.readers[0].next = 10;
         assert!(!asks(&mut pull, 0));

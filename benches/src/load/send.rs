@@ -1,6 +1,6 @@
 //! Sending: what a Java producer sends (SEND_MESSAGE_V2, 310), or its batches (SEND_BATCH_MESSAGE, 320).
 //!
-//! Every message has a body of random bytes, its own UNIQ_KEY and KEYS, TAGS and WAIT=true, as Java's has. Messages go
+//! Every message has a body of random bytes that begins with when it was due, if it has room for that; its own UNIQ_KEY and KEYS, TAGS and WAIT=true, as Java's has. Messages go
 //! to the topic's queues in turn, or to those of many topics.
 //!
 //! Checked of every answer: code 0, the queue that was asked for, a message id, and that the queue offsets given out are
@@ -9,8 +9,8 @@
 //! Truth: RocketMQ `SendMessageRequestHeaderV2`, `SendMessageResponseHeader`, `MessageDecoder.encodeMessages`.
 
 use super::density::Density;
-use super::template::{OPAQUE_MARK, SERIAL_MARK, Stamp, TOPIC_MARK, Template, WALL_MARK};
-use super::{Lane, Work, Wrong};
+use super::template::{DUE_MARK, OPAQUE_MARK, SERIAL_MARK, Stamp, TOPIC_MARK, Template, WALL_MARK};
+use super::{Lane, Moment, Work, Wrong};
 use ringmq_wire::command::OutHead;
 use ringmq_wire::{Head, HeadFormat, Value};
 
@@ -102,6 +102,11 @@ impl Send {
             .collect()
     }
 
+    /// Messages sent, answered or not.
+    pub fn sent(&self) -> u64 {
+        self.serial
+    }
+
     /// Length of a request on the wire.
     pub fn frame_bytes(&self) -> usize {
         self.templates.first().map_or(0, Template::frame_bytes)
@@ -109,7 +114,7 @@ impl Send {
 }
 
 impl Work for Send {
-    fn request(&mut self, lane: Lane, opaque: i32, wall_ms: u64, out: &mut Vec<u8>) -> bool {
+    fn request(&mut self, lane: Lane, opaque: i32, moment: Moment, out: &mut Vec<u8>) -> bool {
         if let Some(left) = &mut self.left {
             match left.checked_sub(1) {
                 None => return false,
@@ -120,7 +125,8 @@ impl Work for Send {
         self.turn = (self.turn + 1) % self.queues;
         self.asked[lane.index] = queue;
         let (topic, queue) = (queue / self.templates.len(), queue % self.templates.len());
-        let stamp = Stamp { opaque, wall_ms, serial: self.serial, offset: 0, topic: topic as u64 };
+        let Moment { wall_ms, due_ns } = moment;
+        let stamp = Stamp { opaque, wall_ms, due_ns, serial: self.serial, offset: 0, topic: topic as u64 };
         self.serial += self.batch as u64;
         self.templates[queue].stamp(stamp, MARKS_PER_MESSAGE, out);
         true
@@ -209,7 +215,7 @@ fn properties() -> String {
     )
 }
 
-/// Bytes that no compression shortens, the same in every run.
+/// The mark of when it is due, then bytes that no compression shortens, the same in every run.
 fn body(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
@@ -218,7 +224,22 @@ fn body(bytes: usize) -> Vec<u8> {
         state ^= state << 17;
         (state >> 32) as u8
     };
-    (0..bytes).map(|_| next()).collect()
+    let mut body: Vec<u8> = (0..bytes).map(|_| next()).collect();
+    if let Some(start) = body.first_chunk_mut() {
+        *start = due_mark();
+    }
+    body
+}
+
+/// What a body begins with before it is stamped.
+fn due_mark() -> [u8; DUE_MARK.len()] {
+    DUE_MARK.as_bytes().try_into().expect("as long as itself")
+}
+
+/// When the message with this body was due, nanoseconds since the epoch of the process that sent it.
+pub fn due_of(body: &[u8]) -> Option<u64> {
+    let digits = str::from_utf8(body.get(..DUE_MARK.len())?).ok()?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// One item of a batch body.
@@ -249,7 +270,7 @@ mod tests {
     /// What the work makes of an answer with these fields, after one request.
     fn check(batch: usize, queue: i64, offset: &str, ids: &str, expected: Result<u64, &str>) {
         let mut send = Send::new(&messages(batch), &[vec![7, 0]], 1);
-        assert!(send.request(LANE, OPAQUE_MARK, 0, &mut Vec::new()));
+        assert!(send.request(LANE, OPAQUE_MARK, Moment::default(), &mut Vec::new()));
         let fields = [
             ("queueId", Value::Int(queue)),
             ("queueOffset", Value::Text(offset)),
@@ -292,7 +313,8 @@ mod tests {
         let mut queues = Vec::new();
         loop {
             let mut out = Vec::new();
-            if !send.request(LANE, 1_999_999_999, 1_800_000_000_000, &mut out) {
+            let moment = Moment { wall_ms: 1_800_000_000_000, due_ns: 77 };
+            if !send.request(LANE, 1_999_999_999, moment, &mut out) {
                 break;
             }
             assert_eq!(out.len(), send.frame_bytes());
@@ -300,6 +322,7 @@ mod tests {
             let mut scratch = HeadScratch::default();
             let head = scratch.decode(frame.format, frame.head).expect("our own header");
             let properties = head.fields.get("i").expect("present").to_owned();
+            assert_eq!(due_of(frame.body), Some(77));
             queues.push((
                 head.fields.i32("e").expect("present"),
                 properties[..27].to_owned(),
@@ -317,7 +340,7 @@ mod tests {
         let mut send = Send::new(&messages, &[vec![0; 4]], 1);
         for (topic, queue) in [("T-0000000", 0), ("T-0000000", 1), ("T-0000001", 0), ("T-0000001", 1)] {
             let mut out = Vec::new();
-            assert!(send.request(LANE, OPAQUE_MARK, 0, &mut out));
+            assert!(send.request(LANE, OPAQUE_MARK, Moment::default(), &mut out));
             let Ok(Decoded::Frame(frame, _)) = frame::decode(&out) else { panic!("not a frame") };
             let mut scratch = HeadScratch::default();
             let head = scratch.decode(frame.format, frame.head).expect("a header");
@@ -333,6 +356,13 @@ mod tests {
             vec![0, 0, 0, 0x26, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, b'b', b'1', 0, 0x0E];
         expected.extend_from_slice(b"k\x01v\x02WAIT\x01true\x02");
         assert_eq!(item, expected);
+    }
+
+    #[test]
+    fn what_is_no_stamped_body_has_no_moment() {
+        for body in [&b""[..], b"0123456789ABCDE", b"0123456789ABCDEG", &[0xFF; 16]] {
+            assert_eq!(due_of(body), None, "{body:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One non-blocking connection of the generator: bytes out in one write per turn, frames in.
+//! One non-blocking connection, of the generator or the responder: bytes out in one write per turn, frames in.
 
 use super::LoadError;
 use crate::os::Poll;
@@ -9,13 +9,13 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// Bytes asked of a socket at a time.
-pub(super) const READ_BYTES: usize = 256 * 1024;
+pub(crate) const READ_BYTES: usize = 256 * 1024;
 
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     token: usize,
-    /// Requests not yet written.
-    pub(super) out: Vec<u8>,
+    /// Frames not yet written.
+    pub(crate) out: Vec<u8>,
     /// The poll reports when more of `out` can be written.
     waits_for_room: bool,
     /// The beginning of a frame whose rest has not come.
@@ -23,8 +23,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn connect(target: SocketAddr, token: usize, poll: &Poll) -> io::Result<Socket> {
-        let stream = TcpStream::connect_timeout(&target, Duration::from_secs(10))?;
+    pub(crate) fn connect(target: SocketAddr, token: usize, poll: &Poll) -> io::Result<Socket> {
+        Socket::new(TcpStream::connect_timeout(&target, Duration::from_secs(10))?, token, poll)
+    }
+
+    /// Of a connection that is there.
+    pub(crate) fn new(stream: TcpStream, token: usize, poll: &Poll) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         poll.add(stream.as_raw_fd(), token)?;
@@ -32,7 +36,7 @@ impl Socket {
     }
 
     /// Writes what is to be written, as far as there is room.
-    pub(super) fn write(&mut self, poll: &Poll) -> io::Result<()> {
+    pub(crate) fn write(&mut self, poll: &Poll) -> io::Result<()> {
         let mut written = 0;
         while written < self.out.len() {
             match self.stream.write(&self.out[written..]) {
@@ -52,7 +56,7 @@ impl Socket {
 
     /// Reads once, through `buffer` that all sockets share, and hands every whole frame to `take`, together with the
     /// bytes to be written, for the next request. What is left unread, the poll reports again.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
         mut take: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<(), LoadError>,

@@ -25,6 +25,8 @@ pub const OPAQUE_MARK: i32 = 1_234_567_891;
 pub const WALL_MARK: &str = "8765432109876";
 /// Stands for the serial number of a message, in upper-case hexadecimal.
 pub const SERIAL_MARK: &str = "FEDCBA9876543210";
+/// Stands for the moment at which a request was due, in upper-case hexadecimal; part of a body.
+pub const DUE_MARK: &str = "0123456789ABCDEF";
 /// Stands for the number of a topic in decimal; part of its name.
 pub const TOPIC_MARK: &str = "9081726";
 /// Stands for a queue offset in decimal. Leading zeros are fine for every parser of it.
@@ -39,6 +41,7 @@ pub struct Template {
     serial_at: Vec<usize>,
     offset_at: Vec<usize>,
     topic_at: Vec<usize>,
+    due_at: Vec<usize>,
 }
 
 /// What one use of a template is stamped with.
@@ -48,6 +51,8 @@ pub struct Stamp {
     pub opaque: i32,
     /// Time of day in milliseconds.
     pub wall_ms: u64,
+    /// When the request was due, nanoseconds since this process's epoch.
+    pub due_ns: u64,
     /// Number of the first message.
     pub serial: u64,
     /// Queue offset.
@@ -72,6 +77,7 @@ impl Template {
             serial_at: places(&bytes, SERIAL_MARK.as_bytes()),
             offset_at: places(&bytes, OFFSET_MARK.as_bytes()),
             topic_at: places(&bytes, TOPIC_MARK.as_bytes()),
+            due_at: places(&bytes, DUE_MARK.as_bytes()),
             bytes,
         }
     }
@@ -88,6 +94,9 @@ impl Template {
         }
         for (index, at) in self.serial_at.iter().enumerate() {
             hex_digits(frame, *at, stamp.serial + (index / marks_per_message.max(1)) as u64);
+        }
+        for at in &self.due_at {
+            hex_digits(frame, *at, stamp.due_ns);
         }
         for at in &self.offset_at {
             digits(frame, *at, OFFSET_MARK.len(), stamp.offset);
@@ -115,7 +124,7 @@ fn digits(frame: &mut [u8], at: usize, count: usize, mut number: u64) {
     }
 }
 
-/// Overwrites the serial mark at `at`.
+/// Overwrites the mark of 16 hexadecimal digits at `at`.
 fn hex_digits(frame: &mut [u8], at: usize, mut number: u64) {
     for byte in frame[at..at + SERIAL_MARK.len()].iter_mut().rev() {
         *byte = b"0123456789ABCDEF"[(number & 15) as usize];
@@ -146,11 +155,15 @@ mod tests {
             remark: None,
             fields: &fields,
         };
-        let template = Template::new(&head, format!("body {SERIAL_MARK} of the next message").as_bytes());
+        let template = Template::new(
+            &head,
+            format!("body {SERIAL_MARK} of the next message, due {DUE_MARK}").as_bytes(),
+        );
         let mut out = b"before".to_vec();
         let stamp = Stamp {
             opaque: OPAQUE_BASE + 5,
             wall_ms: 1_800_000_000_123,
+            due_ns: 0xC0FFEE,
             serial: 0xAB,
             offset: 17,
             topic: 42,
@@ -160,7 +173,7 @@ mod tests {
 
         let Ok(Decoded::Frame(frame, taken)) = frame::decode(&out[6..]) else { panic!("not a frame") };
         assert_eq!(taken, template.frame_bytes());
-        assert_eq!(frame.body, b"body 00000000000000AC of the next message");
+        assert_eq!(frame.body, b"body 00000000000000AC of the next message, due 0000000000C0FFEE");
         let mut scratch = HeadScratch::default();
         let head = scratch.decode(frame.format, frame.head).expect("a header");
         assert_eq!((head.code, head.opaque), (310, OPAQUE_BASE + 5));

@@ -3,10 +3,11 @@
 //! Requests UPDATE_AND_CREATE_TOPIC (17), GET_ROUTEINFO_BY_TOPIC (105), GET_MAX_OFFSET (30): `RequestCode.java`.
 
 use super::{LoadError, Wrong};
+use crate::os;
 use ringmq_client::blocking::{Answer, Connection, Request};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// `RemotingSysResponseCode.REQUEST_CODE_NOT_SUPPORTED`.
@@ -55,6 +56,25 @@ pub fn route(name_server: SocketAddr, topic: &str) -> Result<Vec<SocketAddr>, Lo
     brokers_of(&answer.body).map_err(LoadError::Wrong)
 }
 
+/// Sends one message to queue 0 of a topic that is made by it, and waits for its answer.
+pub fn send_one(broker: SocketAddr, topic: &str) -> Result<(), LoadError> {
+    let request = Request::new(310)
+        .field("a", "bench-producer")
+        .field("b", topic)
+        .field("c", "TBW102")
+        .field("d", 4)
+        .field("e", 0)
+        .field("f", 0)
+        .field("g", 1_800_000_000_000_u64)
+        .field("h", 0)
+        .field("i", "WAIT\u{1}true\u{2}")
+        .field("j", 0)
+        .field("k", false)
+        .field("m", false)
+        .body("hello");
+    call(broker, 310, &request).map(drop)
+}
+
 /// The end of a queue: the offset that its next message gets.
 pub fn end(broker: SocketAddr, topic: &str, queue: u16) -> Result<u64, LoadError> {
     let request = Request::new(30).field("topic", topic).field("queueId", queue);
@@ -67,7 +87,17 @@ fn call(to: SocketAddr, code: i32, request: &Request) -> Result<Answer, LoadErro
     accepted(code, Connection::connect(to, PATIENCE)?.call(request, PATIENCE)?)
 }
 
-fn accepted(code: i32, answer: Answer) -> Result<Answer, LoadError> {
+/// Connects; on loopback, from the source address with this number: each has some 28,000 ports.
+pub(super) fn connect(to: SocketAddr, source: usize) -> Result<TcpStream, LoadError> {
+    let connecting = |source| LoadError::Io { operation: "connect to the server", source };
+    let target = os::as_ipv4(to).map_err(connecting)?;
+    let source = [127, 0, 0, u8::try_from(1 + source).unwrap_or(u8::MAX)];
+    let source = if target.ip().is_loopback() { source } else { [0; 4] };
+    os::connect_from(source, target).map_err(connecting)
+}
+
+/// The answer, unless the request was refused.
+pub(super) fn accepted(code: i32, answer: Answer) -> Result<Answer, LoadError> {
     match answer.code {
         0 => Ok(answer),
         refusal => Err(LoadError::Refused {

@@ -13,6 +13,7 @@
 
 pub mod apache;
 pub mod canary;
+pub mod jars;
 pub mod last_words;
 pub mod ports;
 pub mod ringmq;
@@ -94,7 +95,9 @@ pub struct Server {
     pub brokers: Vec<SocketAddr>,
     /// Where its name server listens, if it has one.
     pub name_server: Option<SocketAddr>,
-    /// From exec to its "ready" line.
+    /// When it was executed.
+    pub started: Instant,
+    /// From there to its "ready" line.
     pub ready_after: Duration,
     /// The cores it may use.
     pub cores: Vec<usize>,
@@ -121,6 +124,7 @@ impl Server {
             name: launch.name,
             brokers: launch.brokers,
             name_server: launch.name_server,
+            started,
             ready_after: Duration::ZERO,
             cores: launch.cores,
             child,

@@ -1,4 +1,4 @@
-//! What a process has used: CPU time and memory, from `/proc`.
+//! What a process has used: CPU time, memory, context switches and writes, from `/proc`.
 
 use crate::os;
 use std::fs;
@@ -14,6 +14,10 @@ pub struct Usage {
     pub rss_anon_bytes: u64,
     /// All resident memory, bytes.
     pub rss_bytes: u64,
+    /// Times that one of its threads stopped running, by its own will or not. Threads that have ended count no more.
+    pub context_switches: u64,
+    /// Bytes that it caused to be written to a disk; 0 if we may not know.
+    pub written_bytes: u64,
 }
 
 impl Usage {
@@ -21,8 +25,12 @@ impl Usage {
     pub fn of(pid: u32) -> io::Result<Usage> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        parse(&stat, &status, os::ticks_per_second())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid} is not readable")))
+        let usage = parse(&stat, &status, os::ticks_per_second()).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid} is not readable"))
+        })?;
+        let context_switches = context_switches_of_threads(pid)?;
+        let written_bytes = io_bytes(pid, "write_bytes:").unwrap_or_default();
+        Ok(Usage { context_switches, written_bytes, ..usage })
     }
 
     /// Of this process.
@@ -33,10 +41,29 @@ impl Usage {
 
 /// Bytes that a process had to read from a disk.
 pub fn read_bytes(pid: u32) -> io::Result<u64> {
+    io_bytes(pid, "read_bytes:")
+}
+
+fn io_bytes(pid: u32, name: &str) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("read_bytes:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|bytes| bytes.trim().parse().ok())
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/io is not readable")))
+}
+
+fn context_switches_of_threads(pid: u32) -> io::Result<u64> {
+    let mut switches = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        switches += context_switches(&status);
+    }
+    Ok(switches)
+}
+
+fn context_switches(status: &str) -> u64 {
+    let lines = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+    lines.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
 }
 
 fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
@@ -48,6 +75,7 @@ fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
         cpu: Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64),
         rss_anon_bytes: kib(status, "RssAnon:")? * 1024,
         rss_bytes: kib(status, "VmRSS:")? * 1024,
+        ..Usage::default()
     })
 }
 
@@ -64,10 +92,22 @@ mod tests {
     fn times_and_memory_are_found_whatever_the_command_is_called() {
         let stat = "77 (a ) b) S 1 77 77 0 -1 4194304 9 0 0 0 250 130 0 0 20 0 5 0 100 1 1";
         let status = "Name:\ta\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\nThreads:\t5\n";
-        let usage = Usage { cpu: Duration::from_millis(3800), rss_anon_bytes: 1 << 20, rss_bytes: 2 << 20 };
+        let usage = Usage {
+            cpu: Duration::from_millis(3800),
+            rss_anon_bytes: 1 << 20,
+            rss_bytes: 2 << 20,
+            ..Usage::default()
+        };
         assert_eq!(parse(stat, status, 100), Some(usage));
         assert_eq!(parse("77", status, 100), None);
         assert_eq!(parse(stat, "Name:\ta\n", 100), None);
+    }
+
+    #[test]
+    fn both_kinds_of_context_switches_count() {
+        let status = "Name:\ta\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t545\n";
+        assert_eq!(context_switches(status), 695);
+        assert_eq!(context_switches("Name:\ta\n"), 0);
     }
 
     #[test]

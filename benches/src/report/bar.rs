@@ -12,6 +12,24 @@ pub enum Bound {
     AtMost,
 }
 
+impl Bound {
+    /// Whether a number is on the good side of what is demanded.
+    pub fn admits(self, demanded: f64, measured: f64) -> bool {
+        match self {
+            Bound::AtLeast => measured >= demanded,
+            Bound::AtMost => measured <= demanded,
+        }
+    }
+
+    /// As people write it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Bound::AtLeast => "≥",
+            Bound::AtMost => "≤",
+        }
+    }
+}
+
 /// What is demanded of a number, and the number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bar {
@@ -25,6 +43,7 @@ pub struct Bar {
     pub measured: Option<f64>,
     /// Of both.
     pub unit: &'static str,
+    is_cleared: bool,
 }
 
 impl Bar {
@@ -35,20 +54,22 @@ impl Bar {
         measured: Option<f64>,
         unit: &'static str,
     ) -> Bar {
-        Bar { name: name.into(), bound: Bound::AtLeast, demanded, measured, unit }
+        Bar::new(name.into(), Bound::AtLeast, demanded, measured, unit)
     }
 
     /// `measured` must not pass `demanded`.
     pub fn at_most(name: impl Into<String>, demanded: f64, measured: Option<f64>, unit: &'static str) -> Bar {
-        Bar { name: name.into(), bound: Bound::AtMost, demanded, measured, unit }
+        Bar::new(name.into(), Bound::AtMost, demanded, measured, unit)
+    }
+
+    fn new(name: String, bound: Bound, demanded: f64, measured: Option<f64>, unit: &'static str) -> Bar {
+        let is_cleared = measured.is_some_and(|measured| bound.admits(demanded, measured));
+        Bar { name, bound, demanded, measured, unit, is_cleared }
     }
 
     /// Whether the demand is met.
     pub fn is_cleared(&self) -> bool {
-        self.measured.is_some_and(|measured| match self.bound {
-            Bound::AtLeast => measured >= self.demanded,
-            Bound::AtMost => measured <= self.demanded,
-        })
+        self.is_cleared
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a command found, for people and for programs.
 //!
 //! ```text
-//! machine, disk ── rounds (one row each) ── latency plots ── bars
+//! machine, yardsticks ── rounds (one row each) ── ratios ── facts ── bars
 //! ```
 //!
 //! Exit codes of every command: 0 all bars are cleared (or none applies), 2 a bar is missed, 1 there is no result.
@@ -9,16 +9,20 @@
 //! Not here: measuring.
 
 mod bar;
+pub mod live;
 mod machine;
 mod plot;
+pub mod ratio;
 mod round;
 mod table;
 
 pub use bar::{Bar, Bound};
 pub use machine::Machine;
-pub use round::{Percentiles, Round, ServerCost, Spent};
+pub use ratio::{Demand, Ratio};
+pub use round::{Percentiles, Point, Round, ServerCost, Spent, Tick};
 
 use crate::disk::DiskSpeed;
+use crate::load::ceiling::Ceiling;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -33,7 +37,7 @@ pub enum Format {
 }
 
 /// Version of the JSON form; raised when a field changes its meaning.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that one command found.
 #[derive(Debug, Serialize)]
@@ -45,8 +49,14 @@ pub struct Report {
     pub machine: Machine,
     /// How fast the disk was meanwhile.
     pub disk: Option<DiskSpeed>,
+    /// What the generator can do at most.
+    pub ceiling: Option<Ceiling>,
     /// Measurements, in the order in which they were made.
     pub rounds: Vec<Round>,
+    /// One server's numbers to another's.
+    pub ratios: Vec<Ratio>,
+    /// What a reader must know beside the numbers.
+    pub notes: Vec<String>,
     /// Single numbers that are no rounds.
     pub facts: Vec<Fact>,
     /// What was demanded, and whether it holds.
@@ -67,13 +77,29 @@ pub struct Fact {
 impl Report {
     /// An empty report of a command on this machine.
     pub fn new(command: String, machine: Machine) -> Report {
-        let (rounds, facts, bars) = Default::default();
-        Report { version: VERSION, command, machine, disk: None, rounds, facts, bars }
+        let (rounds, ratios, notes, facts, bars) = Default::default();
+        Report {
+            version: VERSION,
+            command,
+            machine,
+            disk: None,
+            ceiling: None,
+            rounds,
+            ratios,
+            notes,
+            facts,
+            bars,
+        }
     }
 
     /// Adds a single number.
     pub fn fact(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.facts.push(Fact { name: name.into(), value, unit });
+    }
+
+    /// Adds what a reader must know.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
 
     /// Prints it and says how the command ends.
@@ -88,6 +114,7 @@ impl Report {
                 }
             },
         }
-        if self.bars.iter().all(Bar::is_cleared) { ExitCode::SUCCESS } else { ExitCode::from(2) }
+        let missed = self.ratios.iter().any(|ratio| ratio.is_cleared == Some(false));
+        if self.bars.iter().all(Bar::is_cleared) && !missed { ExitCode::SUCCESS } else { ExitCode::from(2) }
     }
 }

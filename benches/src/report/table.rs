@@ -1,6 +1,6 @@
 //! A report as text.
 
-use super::{Bar, Bound, Fact, Report, Round, plot};
+use super::{Bar, Fact, Ratio, Report, Round, plot};
 use crate::disk::DiskSpeed;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write;
@@ -23,6 +23,10 @@ pub fn text(report: &Report) -> String {
     if let Some(disk) = &report.disk {
         let _ = writeln!(out, "{}", disk_line(disk));
     }
+    if let Some(ceiling) = &report.ceiling {
+        let _ =
+            writeln!(out, "generator, against a server that does nothing: {:.0} sends/s", ceiling.per_second);
+    }
     if !report.rounds.is_empty() {
         let _ = writeln!(out, "{}", rounds(&report.rounds));
         for round in best_of_each(&report.rounds) {
@@ -39,8 +43,14 @@ pub fn text(report: &Report) -> String {
         let why = round.void.as_deref().unwrap_or_default();
         let _ = writeln!(out, "void: {}, {}: {why}", round.server, round.load);
     }
+    if !report.ratios.is_empty() {
+        let _ = writeln!(out, "{}", ratios(&report.ratios));
+    }
     if !report.facts.is_empty() {
         let _ = writeln!(out, "{}", facts(&report.facts));
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "note: {note}");
     }
     if !report.bars.is_empty() {
         let _ = writeln!(out, "{}", bars(&report.bars));
@@ -72,6 +82,8 @@ fn rounds(rounds: &[Round]) -> Table {
         "beat µs",
         "CPU µs/msg",
         "CPU",
+        "switches/msg",
+        "written B/msg",
         "gen. CPU",
         "anon MiB",
         "refused",
@@ -96,12 +108,34 @@ fn rounds(rounds: &[Round]) -> Table {
             said(round.longest_heartbeat_delay_us),
             cost(|cost| cost.cpu_us_per_message, 2),
             cost(|cost| cost.cpu, 2),
+            cost(|cost| cost.switches_per_message, 2),
+            cost(|cost| cost.written_bytes_per_message, 0),
             format!("{:.2}", round.generator_cpu),
             cost(|cost| cost.rss_anon_mib, 0),
             round.refused.to_string(),
         ]);
     }
     align(&mut table, 2);
+    table
+}
+
+fn ratios(ratios: &[Ratio]) -> Table {
+    let mut table = table(&["load", "metric", "a / b", "a", "b", "a / b", "95 % interval", "demanded", ""]);
+    for ratio in ratios {
+        let verdict = ratio.is_cleared.map_or("", |cleared| if cleared { "cleared" } else { "MISSED" });
+        table.add_row(vec![
+            ratio.load.clone(),
+            ratio.metric.clone(),
+            format!("{} / {}", ratio.a, ratio.b),
+            number(ratio.a_median),
+            number(ratio.b_median),
+            number(ratio.median),
+            format!("{} to {}", number(ratio.low), number(ratio.high)),
+            ratio.demanded.clone().unwrap_or_default(),
+            verdict.to_owned(),
+        ]);
+    }
+    align(&mut table, 3);
     table
 }
 
@@ -117,13 +151,9 @@ fn facts(facts: &[Fact]) -> Table {
 fn bars(bars: &[Bar]) -> Table {
     let mut table = table(&["bar", "demanded", "measured", "unit", ""]);
     for bar in bars {
-        let sign = match bar.bound {
-            Bound::AtLeast => "≥",
-            Bound::AtMost => "≤",
-        };
         table.add_row(vec![
             bar.name.clone(),
-            format!("{sign} {}", number(bar.demanded)),
+            format!("{} {}", bar.bound.sign(), number(bar.demanded)),
             bar.measured.map_or("-".into(), number),
             bar.unit.to_owned(),
             (if bar.is_cleared() { "cleared" } else { "MISSED" }).to_owned(),

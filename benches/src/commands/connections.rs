@@ -1,11 +1,13 @@
-//! `idle`: what a server costs that nobody uses, alone and with many connections that do nothing.
+//! `connections`: what a server costs that nobody uses, alone and with many connections that do nothing; and what clients
+//! cost that come and go.
 //!
 //! ```text
-//! start ─ settle ─ [alone] ─ connect, one heartbeat each ─ settle ─ [crowd] ─ [crowd, heartbeats go on]
+//! start ─ settle ─ [alone] ─ connect, one heartbeat each ─ settle ─ [crowd] ─ [crowd, heartbeats go on] ─ [clients come and go]
 //! ```
 
 use super::stage::Stage;
 use super::{CommandError, failed_to};
+use crate::load::churn;
 use crate::load::idle::Crowd;
 use crate::process::Server;
 use crate::process::usage::Usage;
@@ -27,7 +29,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 
 /// What an idle server costs, alone and with many idle connections.
 #[derive(Debug, Args)]
-pub struct Idle {
+pub struct Connections {
     #[command(flatten)]
     stage: Stage,
     /// Shards of the server.
@@ -39,12 +41,15 @@ pub struct Idle {
     /// Seconds that each state is watched.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
+    /// Seconds that clients come and go.
+    #[arg(long, default_value_t = 3.0)]
+    churn_seconds: f64,
 }
 
-impl Idle {
+impl Connections {
     pub(super) fn run(&self) -> Result<Report, CommandError> {
         let mut set = self.stage.set()?;
-        let mut report = set.report("idle");
+        let mut report = set.report("connections");
         let server = set.start(self.shards)?;
         thread::sleep(SETTLE_AFTER_START);
         eprintln!("watching it alone …");
@@ -66,7 +71,17 @@ impl Idle {
             }
             Ok(())
         })?;
+        eprintln!("clients come and go …");
+        let before = server.usage().map_err(failed_to("read /proc of the server"))?;
+        let visits = churn::visit(&server.brokers, Duration::from_secs_f64(self.churn_seconds))?;
+        let after = server.usage().map_err(failed_to("read /proc of the server"))?;
         server.stop();
+        let count = visits.latency.len();
+        let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+        report.fact("clients that came and went", count as f64 / visits.elapsed.as_secs_f64(), "/s");
+        report.fact("a visit, p50", visits.latency.value_at_quantile(0.5) as f64 / 1e3, "µs");
+        report.fact("a visit, p99.9", visits.latency.value_at_quantile(0.999) as f64 / 1e3, "µs");
+        report.fact("server CPU per visit", cpu * 1e6 / count.max(1) as f64, "µs");
 
         report.fact("resident alone, anonymous", mib(alone.after.rss_anon_bytes), "MiB");
         report.fact("resident with connections, anonymous", mib(silent.after.rss_anon_bytes), "MiB");

@@ -1,4 +1,4 @@
-//! `names`: what many topics cost: to make them, and at each send.
+//! `topics`: what many topics cost: to make them, and at each send.
 //!
 //! Two servers, each in a fresh folder: one with a topic of a few queues, one with many topics. Rounds are taken in turn,
 //! the other server stopped from running (SIGSTOP) meanwhile, and go through all queues one after the other, so that each
@@ -7,13 +7,13 @@
 //! Topics are made one after the other over one connection, each answer durable, as a script with an admin client does.
 //! The name server is asked for the last one until it knows it.
 
-use super::compare::median;
 use super::shape::{Shape, Width};
 use super::stage::{Set, Stage};
 use super::{CommandError, failed_to};
 use crate::load::send::Messages;
 use crate::load::topic;
 use crate::process::Server;
+use crate::report::ratio::median;
 use crate::report::{Bar, Report, Round};
 use clap::Args;
 use std::thread;
@@ -28,7 +28,7 @@ const ROUTE_STEP: Duration = Duration::from_millis(1);
 
 /// What many topics cost: to make, and at each send.
 #[derive(Debug, Args)]
-pub struct Names {
+pub struct Topics {
     #[command(flatten)]
     stage: Stage,
     #[command(flatten)]
@@ -52,11 +52,11 @@ struct Side {
     load: String,
 }
 
-impl Names {
+impl Topics {
     pub(super) fn run(&self) -> Result<Report, CommandError> {
         let mut set = self.stage.set()?;
-        let mut report = set.report("names");
-        report.disk = Some(set.measure_disk()?);
+        let mut report = set.report("topics");
+        set.measure_machine(&mut report)?;
         let mut few = self.side(&mut set, None)?;
         let mut many = self.side(&mut set, Some(self.topics))?;
         make(&few, &mut Report::new(String::new(), report.machine.clone()))?;
@@ -74,9 +74,10 @@ impl Names {
                 side.server.pause().map_err(failed_to("pause a server"))?;
             }
         }
-        let rate = |side: &Side| {
-            median(&report.rounds, &side.server.name, &side.load, |round| Some(round.per_second))
+        let of_side = |side: &Side, of: fn(&Round) -> Option<f64>| {
+            median(report.rounds.iter().filter(|round| round.load == side.load).filter_map(of).collect())
         };
+        let rate = |side| of_side(side, |round| Some(round.per_second));
         let ratio = rate(&few).zip(rate(&many)).map(|(few, many)| many / few.max(1.0));
         let name = format!(
             "rate with {} queues, to that with {}",
@@ -84,11 +85,7 @@ impl Names {
             few.messages.all_queues()
         );
         report.bars.push(Bar::at_least(name, RATE_MIN, ratio, "x"));
-        let cost = |side: &Side| {
-            median(&report.rounds, &side.server.name, &side.load, |round| {
-                Some(round.cost?.cpu_us_per_message)
-            })
-        };
+        let cost = |side| of_side(side, |round| Some(round.cost?.cpu_us_per_message));
         if let Some((few, many)) = cost(&few).zip(cost(&many)) {
             report.fact("server CPU per send with many queues, to that with few", many / few, "x");
         }

@@ -1,4 +1,4 @@
-//! `send`: durable sends per second, their latency, and what each costs the server.
+//! `produce`: durable sends per second, their latency, and what each costs the server.
 //!
 //! Every round has a server of its own, in a fresh folder: a round leaves gigabytes behind, and none should profit or
 //! suffer from the one before.
@@ -21,7 +21,7 @@ const DISK_PER_SECOND: f64 = 6000.0;
 
 /// Durable sends per second, their latency, and what each costs the server.
 #[derive(Debug, Args)]
-pub struct Send {
+pub struct Produce {
     #[command(flatten)]
     stage: Stage,
     #[command(flatten)]
@@ -37,11 +37,11 @@ pub struct Send {
     rounds: usize,
 }
 
-impl Send {
+impl Produce {
     pub(super) fn run(&self) -> Result<Report, CommandError> {
         let mut set = self.stage.set()?;
-        let mut report = set.report("send");
-        report.disk = Some(set.measure_disk()?);
+        let mut report = set.report("produce");
+        set.measure_machine(&mut report)?;
         for _ in 0..self.rounds {
             for width in &self.width {
                 let server = set.start(self.shards)?;
