@@ -18,6 +18,7 @@
 //! | `compare` | the ratios of two servers, rounds taken in turn |
 //! | `selftest` | whether the harness reports what is known beforehand |
 //! | `apache` | the ratios to Apache's broker in four configurations, and the bars between them |
+//! | `merge` | the percentiles of several runs together |
 //! | `micro` | nanoseconds of single steps: headers, records |
 //!
 //! `ringmq bench` shows the same commands ([`Bench`] is part of its command line).
@@ -31,6 +32,7 @@ mod contest;
 mod contestant;
 mod end_to_end;
 mod find_max;
+mod merge;
 mod micro;
 mod mixed;
 mod produce;
@@ -50,6 +52,7 @@ use crate::process::StartError;
 use crate::report::{Format, Report};
 use clap::{Args, Subcommand};
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -59,6 +62,9 @@ pub struct Bench {
     /// How to print the report.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Also write it into this folder: JSON, one page, and the distributions of each round.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -100,6 +106,8 @@ enum Command {
     Compare(compare::Compare),
     /// Whether the harness reports what is known beforehand.
     Selftest(selftest::Selftest),
+    /// The percentiles of several interval logs together.
+    Merge(merge::Merge),
     /// Nanoseconds of single steps.
     Micro(micro::Micro),
 }
@@ -151,14 +159,25 @@ impl Bench {
             Command::Apache(apache) => apache.run(),
             Command::Compare(compare) => compare.run(),
             Command::Selftest(selftest) => selftest.run(),
+            Command::Merge(merge) => merge.run(),
             Command::Micro(micro) => micro.run(),
         };
         match report {
-            Ok(report) => report.print(self.format),
+            Ok(report) => self.tell(&report),
             Err(error) => {
                 eprintln!("error: {error}");
                 ExitCode::from(1)
             }
         }
+    }
+
+    fn tell(&self, report: &Report) -> ExitCode {
+        if let Some(folder) = &self.out
+            && let Err(error) = report.write(folder)
+        {
+            eprintln!("error: cannot write the report into {}: {error}", folder.display());
+            return ExitCode::from(1);
+        }
+        report.print(self.format)
     }
 }

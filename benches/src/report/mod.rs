@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! machine, yardsticks ── rounds (one row each) ── ratios ── facts ── bars
+//!       │ text: tables and plots     │ JSON, version 2
+//!       └ `--out`: JSON, one page, and each round's .hlog and .hgrm
 //! ```
 //!
 //! Exit codes of every command: 0 all bars are cleared (or none applies), 2 a bar is missed, 1 there is no result.
@@ -9,8 +11,11 @@
 //! Not here: measuring.
 
 mod bar;
+mod files;
+pub mod hdr;
 pub mod live;
 mod machine;
+mod page;
 mod plot;
 pub mod ratio;
 mod round;
@@ -25,6 +30,8 @@ use crate::disk::DiskSpeed;
 use crate::load::ceiling::Ceiling;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How to print a report.
@@ -116,5 +123,10 @@ impl Report {
         }
         let missed = self.ratios.iter().any(|ratio| ratio.is_cleared == Some(false));
         if self.bars.iter().all(Bar::is_cleared) && !missed { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    }
+
+    /// Writes it into a folder that is made: the JSON, the page, and the distributions of each round.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        files::write(self, folder)
     }
 }
