@@ -1,6 +1,7 @@
 //! The client itself: where to connect, and what to make of it.
 
 use crate::admin::Admin;
+use crate::consumer::{ConsumerBuilder, Puller};
 use crate::core::Core;
 use crate::edge::connections::{Dial, Tcp};
 use crate::error::Error;
@@ -58,6 +59,16 @@ impl Client {
         ProducerBuilder::new(self.core.clone())
     }
 
+    /// Begins a consumer of a group.
+    pub fn consumer(&self, group: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.core.clone(), group.into())
+    }
+
+    /// Pulls messages queue by queue, for who wants to decide each step; see [`Puller`].
+    pub fn puller(&self, group: impl Into<String>) -> Result<Puller, Error> {
+        Puller::new(self.core.clone(), group.into())
+    }
+
     /// Administration: topics, groups, offsets, brokers, single messages.
     pub fn admin(&self) -> Admin {
         Admin::new(self.core.clone())
@@ -68,9 +79,9 @@ impl Client {
         &self.core.id
     }
 
-    /// Ends the client in order: brokers learn that it is gone, and connections close. After `deadline` it ends as it is.
-    /// Everything that is still waiting, on any clone, gets [`Error::Stopped`] or [`Error::Lost`]; so finish your sends
-    /// first.
+    /// Ends the client in order: consumers take no more, messages that are being handled are finished, offsets are
+    /// committed, brokers learn that it is gone, and connections close. After `deadline` it ends as it is. A send that is
+    /// still waiting then, on any clone, gets [`Error::Stopped`] or [`Error::Lost`]; so finish your sends first.
     ///
     /// Dropping the future half way leaves a client that takes no more calls and whose brokers notice its end by
     /// themselves.

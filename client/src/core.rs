@@ -3,7 +3,7 @@
 //! Invariants
 //!  1. A route that cannot be asked for again is used on: losing every name server stops nobody who knows the way.
 //!  2. A burst of callers that miss one route asks once.
-//!  3. Every broker that a known route names hears of every producer each 30 s.
+//!  3. Every broker that a known route names hears of every producer and consumer each 30 s.
 
 use crate::client::Options;
 use crate::edge::answer::{Answer, Asked, Inbox};
@@ -12,6 +12,7 @@ use crate::edge::connections::{Connections, Dial, lock};
 use crate::edge::name_servers::NameServers;
 use crate::error::Error;
 use crate::limits::{HEARTBEAT_EVERY, TOPICS_KNOWN_MAX};
+use crate::queue::Queue;
 use crate::rules::avoidance::Avoidance;
 use crate::rules::random::Random;
 use crate::rules::route::TopicRoute;
@@ -19,11 +20,14 @@ use crate::rules::unique_key::UniqueKeys;
 use ringmq_wire::code::{RequestCode, response};
 use ringmq_wire::json;
 use ringmq_wire::name::AUTO_CREATE_TOPIC;
-use ringmq_wire::request::heartbeat::{Heartbeat, ProducerEntry, UnregisterRequest};
+use ringmq_wire::request::client::ResetOffsets;
+use ringmq_wire::request::heartbeat::{ConsumerEntry, Heartbeat, ProducerEntry, UnregisterRequest};
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::hash::BuildHasher;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,10 +54,24 @@ pub(crate) struct Core {
     keys: Mutex<UniqueKeys>,
     random: Mutex<Random>,
     producers: Mutex<BTreeMap<String, usize>>,
+    members: Mutex<BTreeMap<String, Arc<dyn Member>>>,
+    stopping: AtomicBool,
     stopped: AtomicBool,
     /// Wakes the housekeeper early.
     pub housekeeping: Arc<Notify>,
     epoch: Instant,
+}
+
+/// A consumer as its client knows it.
+pub(crate) trait Member: Send + Sync + 'static {
+    /// What heartbeats say of it; nothing if brokers should not know it.
+    fn entry(&self) -> Option<ConsumerEntry>;
+    /// Members came or went, or a topic's queues did.
+    fn changed(&self);
+    /// An operator sets it to other offsets.
+    fn reset(self: Arc<Self>, offsets: Vec<(Queue, i64)>);
+    /// Ends it in order.
+    fn stop(self: Arc<Self>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 #[derive(Clone)]
@@ -91,6 +109,8 @@ impl Core {
                 keys: Mutex::new(keys),
                 random: Mutex::new(random),
                 producers: Mutex::default(),
+                members: Mutex::default(),
+                stopping: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
                 housekeeping: Arc::default(),
                 epoch: Instant::now(),
@@ -207,7 +227,11 @@ impl Core {
             oldest.and_then(|oldest| routes.remove(&oldest));
         }
         let known = Known { route, asked: Instant::now(), in_doubt: false, is_provisional };
-        routes.insert(topic.to_owned(), known);
+        let before = routes.insert(topic.to_owned(), known.clone());
+        drop(routes);
+        if before.is_none_or(|before| before.route != known.route) {
+            lock(&self.members).values().for_each(|member| member.changed());
+        }
     }
 
     /// Every topic whose route is known, and the masters that those routes name.
@@ -247,14 +271,33 @@ impl Core {
         }
     }
 
+    /// Makes a consumer known. `false` if this client has one of that group already.
+    pub fn add_member(&self, group: &str, member: Arc<dyn Member>) -> bool {
+        let mut members = lock(&self.members);
+        let is_new = !members.contains_key(group);
+        if is_new {
+            members.insert(group.to_owned(), member);
+        }
+        is_new
+    }
+
+    /// Takes a consumer out, and tells the brokers.
+    pub async fn remove_member(&self, group: &str, deadline: Instant) {
+        if lock(&self.members).remove(group).is_some() {
+            self.unregister(None, Some(group), deadline).await;
+        }
+    }
+
     /// Tells every known broker who is here, and waits until they have heard it or the deadline has come.
     pub async fn heartbeat(&self, deadline: Instant) {
         let producers: Vec<_> = lock(&self.producers).keys().cloned().collect();
-        if producers.is_empty() {
+        let consumers: Vec<_> = lock(&self.members).values().filter_map(|member| member.entry()).collect();
+        if producers.is_empty() && consumers.is_empty() {
             return;
         }
         let body = json::write(&Heartbeat {
             client_id: self.id.clone(),
+            consumers,
             producers: producers.into_iter().map(|group_name| ProducerEntry { group_name }).collect(),
             ..Heartbeat::default()
         });
@@ -262,13 +305,13 @@ impl Core {
         self.tell_all(&request, deadline).await;
     }
 
-    async fn unregister(&self, producer_group: &str, deadline: Instant) {
-        let fields = UnregisterRequest {
-            client_id: &self.id,
-            producer_group: Some(producer_group),
-            consumer_group: None,
-        }
-        .fields();
+    async fn unregister(
+        &self,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+        deadline: Instant,
+    ) {
+        let fields = UnregisterRequest { client_id: &self.id, producer_group, consumer_group }.fields();
         let request = Request { code: RequestCode::UnregisterClient.number(), fields: &fields, body: &[] };
         self.tell_all(&request, deadline).await;
     }
@@ -293,13 +336,18 @@ impl Core {
 
     /// Ends everything. Whoever waits learns that the client was shut down.
     pub async fn stop(&self, deadline: Instant) {
-        if self.stopped.swap(true, Ordering::AcqRel) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
             return;
+        }
+        let members: Vec<_> = lock(&self.members).values().cloned().collect();
+        for member in members {
+            member.stop(deadline).await;
         }
         let producers: Vec<_> = lock(&self.producers).keys().cloned().collect();
         for group in producers {
-            self.unregister(&group, deadline).await;
+            self.unregister(Some(&group), None, deadline).await;
         }
+        self.stopped.store(true, Ordering::Release);
         self.connections.close("the client was shut down");
         self.housekeeping.notify_one();
     }
@@ -343,8 +391,35 @@ struct CoreInbox(Weak<Core>);
 
 impl Inbox for CoreInbox {
     fn asked(&self, from: &str, request: &Asked<'_>) -> i32 {
-        tracing::debug!(from, code = request.head.code, "a server asks what is not answered");
-        response::REQUEST_CODE_NOT_SUPPORTED
+        let Some(core) = self.0.upgrade() else { return response::SYSTEM_ERROR };
+        let member = |name| {
+            let group = request.head.fields.get(name).unwrap_or_default();
+            lock(&core.members).get(group).cloned()
+        };
+        match RequestCode::from_number(request.head.code) {
+            Some(RequestCode::NotifyConsumerIdsChanged) => {
+                if let Some(member) = member("consumerGroup") {
+                    member.changed();
+                }
+                response::SUCCESS
+            }
+            Some(RequestCode::ResetConsumerClientOffset) => {
+                let (Some(member), Ok(offsets)) = (member("group"), json::read::<ResetOffsets>(request.body))
+                else {
+                    return response::SYSTEM_ERROR;
+                };
+                let offsets = offsets.offset_table.0.into_iter();
+                let offsets = offsets.map(|(queue, offset)| {
+                    (Queue::new(queue.topic, queue.broker_name, queue.queue_id), offset)
+                });
+                member.reset(offsets.collect());
+                response::SUCCESS
+            }
+            _ => {
+                tracing::debug!(from, code = request.head.code, "a server asks what is not answered");
+                response::REQUEST_CODE_NOT_SUPPORTED
+            }
+        }
     }
 
     fn connected(&self, _address: &str) {

@@ -1,42 +1,39 @@
 //! A Rust client for RingMQ and Apache RocketMQ.
 //!
 //! ```no_run
-//! use ringmq_client::{Client, Message};
-//!
-//! # async fn example() -> Result<(), ringmq_client::Error> {
-//! let client = Client::connect("rocketmq://127.0.0.1:9876").await?;
-//! let producer = client.producer().build()?;
-//! let receipt = producer.send(Message::new("orders", "four boxes")).await?;
-//! println!("{} is at {} in {}", receipt.id, receipt.offset, receipt.queue);
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/hello.rs")]
 //! ```
+//!
+//! More in `examples/`: orders (serde, order per customer, retries), logs (batches, a stream), notifications (broadcast), testing
+//! (a broker as a child process).
 //!
 //! # What to expect
 //!
 //! - **`Ok` means stored.** RingMQ answers a send when it is on disk. Where a broker is configured to be less careful and says
 //!   so, the send is an error ([`Error::NotDurable`]).
+//! - **At least once.** A message is delivered until it is acknowledged; a handler that fails or panics loses nothing. See
+//!   [`consumer`].
 //! - **Errors say what to do.** Whether another try may help ([`Error::is_retryable`]), and whether the call may have happened
 //!   all the same ([`Error::outcome_unknown`]). Producers have tried again already, with jittered pauses, until a deadline.
-//! - **Nothing grows without a bound.** Bytes under way, calls per connection, routes: see [`limits`].
+//! - **Nothing grows without a bound.** Bytes under way, bytes not consumed, calls per connection, routes: see [`limits`].
 //! - **Nothing to do about a broken connection.** Connections are made again, routes asked for again, the next name server
-//!   asked.
+//!   asked; members of a group divide its queues as Java's do, so groups may mix languages.
 //! - **Dropping a future is defined**, and said at each.
 //!
 //! # Inside
 //!
 //! ```text
-//!   Producer   Admin        what you hold
-//!       │        │
-//!       ▼        ▼
-//!        core               routes, who we are, heartbeats
-//!       │        │
-//!       ▼        ▼
-//!     rules    edge         decide · wait
+//!   Producer   Consumer   Admin        what you hold
+//!       │         │         │
+//!       ▼         ▼         ▼
+//!             core                     routes, who we are, heartbeats
+//!           │        │
+//!           ▼        ▼
+//!         rules    edge                decide · wait
 //! ```
 //!
-//! **`rules`** know no socket, no clock and no chance: which queue is next, which broker to leave alone, how long to pause, which
-//! answer belongs to which call. They are tables of tests. **`edge`** is all that knows tokio: one task per connection, which
+//! **`rules`** know no socket, no clock and no chance: which queue is next, which queues are whose, what may be committed, which
+//! broker to leave alone, how long to pause, which answer belongs to which call. They are tables of tests. **`edge`** is all that knows tokio: one task per connection, which
 //! takes what many callers queued and writes it at once, matches answers to calls by their numbers, ends calls at their
 //! deadlines, and answers what the server asks. **`core`** is what all handles of a client share.
 //!
@@ -60,6 +57,7 @@ pub mod admin;
 pub mod blocking;
 mod client;
 mod compression;
+pub mod consumer;
 mod core;
 mod edge;
 mod error;
@@ -73,6 +71,7 @@ pub mod testing;
 
 pub use client::{Client, ClientBuilder};
 pub use compression::Compression;
+pub use consumer::{Allocation, Deliveries, Delivery, Filter, Start};
 pub use error::{CallError, Error};
 pub use message::{Message, MessageBuilder};
 pub use producer::{Producer, ProducerBuilder, Receipt};

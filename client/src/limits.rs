@@ -9,6 +9,19 @@ pub const CALLS_PER_CONNECTION_MAX: usize = 65_536;
 /// beyond waits for room until its deadline. Twice the largest message a broker takes fits 8 times.
 pub const BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of messages that one consumer holds and that are not consumed, unless it is told otherwise; pulling pauses.
+pub const BYTES_UNCONSUMED_MAX: usize = 64 * 1024 * 1024;
+
+/// Messages of one queue that are not consumed; pulling that queue pauses. (RocketMQ: `pullThresholdForQueue`)
+pub const MESSAGES_UNCONSUMED_PER_QUEUE_MAX: usize = 1000;
+
+/// Offsets of one queue between the first and the last that is not consumed; pulling that queue pauses, so that one
+/// slow message does not make a restart deliver everything behind it again. (RocketMQ: `consumeConcurrentlyMaxSpan`)
+pub const OFFSETS_UNCONSUMED_PER_QUEUE_MAX: i64 = 2000;
+
+/// Messages asked for by one pull. (RocketMQ: `pullBatchSize` 32; brokers give at most this many.)
+pub const MESSAGES_PER_PULL: i32 = 32;
+
 /// Largest body after compression that is sent; larger ones are refused here. (RocketMQ: `maxMessageSize`)
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 

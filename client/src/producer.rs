@@ -24,11 +24,15 @@ use crate::queue::Queue;
 use crate::rules::backoff::Backoff;
 use crate::rules::queue_choice;
 use crate::rules::route::TopicRoute;
+use crate::stored_message::StoredMessage;
 use bytes::Bytes;
 use ringmq_wire::code::{RequestCode, response};
-use ringmq_wire::name::{self, AUTO_CREATE_TOPIC};
+use ringmq_wire::name::{self, AUTO_CREATE_TOPIC, CLIENT_INNER_PRODUCER};
 use ringmq_wire::record::batch;
-use ringmq_wire::record::properties::{NAME_END, PAIR_END, UNIQUE_KEY};
+use ringmq_wire::record::properties::{
+    self, DELAY, MAX_RECONSUME_TIMES, NAME_END, ORIGIN_MESSAGE_ID, PAIR_END, RECONSUME_TIME, RETRY_TOPIC,
+    TRANSACTION_PREPARED, UNIQUE_KEY,
+};
 use ringmq_wire::request::send::{SendReply, SendRequest};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -376,6 +380,47 @@ struct Outgoing {
     is_batch: bool,
     /// One per message.
     ids: Vec<String>,
+    /// Of a message that a consumer gives back: how often it was tried, and how often it may be.
+    tried: Option<(i32, i32)>,
+}
+
+/// Stores a message that `group` did not consume in its retry topic: its next try. The broker files it as a dead letter if it
+/// was tried too often. For brokers that take none back.
+///
+/// Source: `DefaultMQPushConsumerImpl.sendMessageBackAsNormalMessage`.
+pub(crate) async fn resend(
+    core: &Arc<Core>,
+    group: &str,
+    message: &StoredMessage,
+    times: u32,
+    times_max: u16,
+) -> Result<(), Error> {
+    const LEVEL_OF_FIRST_RETRY: u32 = 3;
+    let origin = message.property(ORIGIN_MESSAGE_ID).map_or_else(|| message.place(), str::to_owned);
+    let mut properties = Vec::new();
+    let replaced =
+        [TRANSACTION_PREPARED, DELAY, RETRY_TOPIC, ORIGIN_MESSAGE_ID, RECONSUME_TIME, MAX_RECONSUME_TIMES];
+    properties::copy_without(message.encoded_properties(), &replaced, &mut properties);
+    properties::push(RETRY_TOPIC, message.topic(), &mut properties);
+    properties::push(ORIGIN_MESSAGE_ID, &origin, &mut properties);
+    properties::push_number(
+        DELAY,
+        i64::from(LEVEL_OF_FIRST_RETRY + message.attempts_before()),
+        &mut properties,
+    );
+    let outgoing = Outgoing {
+        topic: name::retry_topic(group),
+        body: message.body().clone(),
+        properties: String::from_utf8_lossy(&properties).into_owned(),
+        flag: message.flag(),
+        born_ms: wall_ms(),
+        ids: vec![message.id()],
+        tried: Some((times.try_into().unwrap_or(i32::MAX), i32::from(times_max))),
+        ..Outgoing::default()
+    };
+    let producer =
+        ProducerBuilder::new(core.clone()).group(CLIENT_INNER_PRODUCER).timeout(TRY_TIMEOUT).build()?;
+    producer.deliver(&outgoing, None).await.map(drop)
 }
 
 impl Outgoing {
@@ -411,9 +456,9 @@ impl Outgoing {
             born_timestamp_ms: self.born_ms.cast_signed(),
             flag: self.flag,
             properties: &self.properties,
-            reconsume_times: 0,
+            reconsume_times: self.tried.map_or(0, |(times, _)| times),
             unit_mode: false,
-            reconsume_times_max: None,
+            reconsume_times_max: self.tried.map(|(_, max)| max),
             batch: self.is_batch,
         }
         .fields(code.number());

@@ -168,6 +168,19 @@ impl StoredMessage {
     pub fn physical_offset(&self) -> i64 {
         self.physical_offset
     }
+
+    pub(crate) fn encoded_properties(&self) -> &[u8] {
+        &self.properties
+    }
+
+    /// What it takes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        record::FIXED_BYTES + self.body.len() + self.properties.len()
+    }
+
+    pub(crate) fn add_attempt(&mut self) {
+        self.attempts_before = self.attempts_before.saturating_add(1);
+    }
 }
 
 /// The messages in a body: records one after another.

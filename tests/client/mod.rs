@@ -2,6 +2,8 @@
 //! at Apache's broker (`compat/rust_client`).
 
 pub mod administration;
+pub mod consuming;
+pub mod hello;
 pub mod sending;
 
 use std::future::Future;
@@ -21,4 +23,10 @@ pub fn run<F: Future<Output = ()>>(name_server: &str, scenario: impl FnOnce(Clie
         in_time.expect("the scenario ends in time");
         client.shutdown(Duration::from_secs(3)).await;
     });
+}
+
+/// Another client of the same cluster: another member of its groups.
+pub async fn another(client: &Client) -> Client {
+    let cluster = client.admin().cluster().await.expect("the name server answers");
+    Client::connect(cluster.name_servers.join(",")).await.expect("the name server answers")
 }

@@ -16,6 +16,7 @@
 //! | `headers` | odd but legal headers |
 //! | `difference` | the same requests here and at Apache's: codes and remarks compared |
 //! | `administration` | mqadmin |
+//! | `rust_client` | our own client at Apache's broker |
 //! | `mixed` | Apache's broker with our name server, and the other way round |
 
 mod administration;
@@ -28,3 +29,4 @@ mod mixed;
 mod queries;
 mod reading;
 mod recovery;
+mod rust_client;

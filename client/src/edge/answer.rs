@@ -49,6 +49,7 @@ impl Answer {
 /// A request that a server sends to us, borrowed while it is looked at.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
+    pub body: &'a [u8],
     pub head: Head<'a>,
 }
 

@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                     Err(error) => break Err(error.to_string()),
                 };
                 if !head.is_response() {
-                    let asked = Asked { head };
+                    let asked = Asked { head, body: frame.body };
                     let code = self.inbox.asked(&self.shared.address, &asked);
                     if !head.is_one_way() {
                         owe(code, head.opaque, format, &mut self.owed);

@@ -72,6 +72,11 @@ impl TopicRoute {
     pub fn master(&self, broker: &str) -> Option<&str> {
         self.brokers.get(broker)?.get(&MASTER).map(String::as_str)
     }
+
+    /// Where to read from a broker: its master, or else whoever has the lowest id.
+    pub fn readable_address(&self, broker: &str) -> Option<&str> {
+        self.brokers.get(broker)?.values().next().map(String::as_str)
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +113,8 @@ mod tests {
         assert_eq!(texts(&route.writable), ["T@b:0"]);
         assert_eq!(texts(&route.readable), ["T@a:0", "T@b:0", "T@b:1", "T@slave:0"]);
         assert_eq!(route.master("b"), Some("b:0"));
-        assert_eq!((route.master("slave"), route.master("c")), (None, None));
+        assert_eq!((route.master("slave"), route.readable_address("slave")), (None, Some("slave:1")));
+        assert_eq!((route.master("c"), route.readable_address("c")), (None, None));
     }
 
     #[test]
