@@ -16,10 +16,12 @@
 //! | `headers` | odd but legal headers |
 //! | `difference` | the same requests here and at Apache's: codes and remarks compared |
 //! | `administration` | mqadmin |
+//! | `command_line` | our own commands, at Apache's broker |
 //! | `rust_client` | our own client at Apache's broker |
 //! | `mixed` | Apache's broker with our name server, and the other way round |
 
 mod administration;
+mod command_line;
 mod conditions;
 mod delivery;
 mod difference;

@@ -3,6 +3,9 @@
 #[path = "../client/mod.rs"]
 pub mod client;
 
+#[path = "../command_line/mod.rs"]
+pub mod command_line;
+
 #[path = "../compat/harness/mod.rs"]
 pub mod compat;
 

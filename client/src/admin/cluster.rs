@@ -44,16 +44,24 @@ impl Eq for Error {}
 impl Admin {
     /// Every broker, and what each says of itself. A broker that does not answer is listed with the reason.
     pub async fn cluster(&self) -> Result<ClusterDescription, Error> {
+        let mut cluster = self.brokers().await?;
+        for broker in &mut cluster.brokers {
+            match self.runtime(&broker.address).await {
+                Ok(runtime) => broker.runtime = runtime,
+                Err(error) => broker.error = Some(error),
+            }
+        }
+        Ok(cluster)
+    }
+
+    /// Every broker, none of which is asked anything.
+    pub async fn brokers(&self) -> Result<ClusterDescription, Error> {
         let table = self.core.names.clusters(&self.core.connections, self.deadline()).await?;
         let mut brokers = Vec::new();
         for (name, broker) in table.brokers {
             for (id, address) in broker.addresses {
-                let told = self.runtime(&address).await;
-                let (runtime, error) = match told {
-                    Ok(runtime) => (runtime, None),
-                    Err(error) => (BTreeMap::new(), Some(error)),
-                };
                 let (cluster, name) = (broker.cluster.clone(), name.clone());
+                let (runtime, error) = (BTreeMap::new(), None);
                 brokers.push(BrokerDescription { cluster, name, id, address, runtime, error });
             }
         }

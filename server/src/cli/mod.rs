@@ -5,8 +5,13 @@
 //!
 //! [`serve`] turns flags into settings and starts; [`banner`] says what came up; [`errors`] says what did not, and
 //! the remedy; [`check`] looks at the machine, [`explain`] at a code; [`log_files`] looks into log files, [`repair`] copies
-//! what is whole of them; [`man`] writes manual pages; [`paint`] knows colours, [`progress`] draws a bar.
+//! what is whole of them; [`man`] writes manual pages; [`paint`] knows colours, [`progress`] draws a bar, [`table`] and [`time`]
+//! are for people's eyes.
+//!
+//! [`remote`] is what commands over the network share, [`profile`] says whom they ask: [`topic`], [`group`], [`cluster`],
+//! [`message`], [`send`], each with its own answer. [`mqadmin`] turns the names of RocketMQ's tool into ours.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -14,17 +19,28 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod banner;
 pub mod check;
+mod cluster;
 pub mod errors;
 pub mod exit;
 pub mod explain;
 #[cfg(test)]
 mod golden;
+mod group;
 pub mod log_files;
 pub mod man;
+mod message;
+mod mqadmin;
 pub mod paint;
+mod profile;
 pub mod progress;
+mod remote;
 pub mod repair;
+mod send;
 pub mod serve;
+mod sure;
+mod table;
+mod time;
+mod topic;
 
 use exit::Exit;
 use paint::Paint;
@@ -39,6 +55,8 @@ use paint::Paint;
         Examples:\n  \
         ringmq check                          is this machine ready?\n  \
         ringmq serve                          broker and name server on this machine\n  \
+        ringmq topic create orders            a topic, on this machine's brokers\n  \
+        ringmq send orders 'four boxes'       done means stored\n  \
         ringmq config init > ringmq.toml      all settings, explained\n  \
         ringmq explain 17                     what a code in a message means"
 )]
@@ -55,6 +73,22 @@ enum Command {
     /// See whether this machine is as `serve` needs it, and what mends it where it is not.
     #[command(after_help = check::EXAMPLES)]
     Check(Box<check::CheckArgs>),
+    /// Create, list, describe, change and delete topics.
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// List, describe, set and delete groups of consumers.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Show which brokers there are, and how they are.
+    Cluster(cluster::ClusterArgs),
+    /// Find single messages.
+    #[command(subcommand)]
+    Message(message::MessageCommand),
+    /// Send messages.
+    Send(Box<send::SendArgs>),
+    /// Name servers and habits behind a short name.
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
     /// Print settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -97,10 +131,20 @@ enum ConfigCommand {
 
 /// Does what the command line asks.
 pub fn run() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
     // Clap answers --help and mistakes itself, with exit code 0 or 2.
-    match Cli::parse().command {
+    match Cli::parse_from(arguments).command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Topic(command) => topic::run(&command),
+        Command::Group(command) => group::run(&command),
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Message(command) => message::run(&command),
+        Command::Send(args) => send::run(&args),
+        Command::Profile(command) => profile::run(&command),
         Command::Config(ConfigCommand::Init) => print(&crate::config::commented_defaults()),
         Command::Config(ConfigCommand::Show(args)) => match args.load() {
             Ok(loaded) => print(&loaded.show()),
@@ -120,6 +164,28 @@ pub fn run() -> ExitCode {
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Version => print(&version()),
     }
+}
+
+/// What was typed, with the program's name; a command of `mqadmin` in our words, which are said.
+fn arguments() -> Result<Vec<OsString>, Exit> {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let words: Option<Vec<String>> =
+        typed.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();
+    let Some(words) = words else { return Ok(typed) };
+    let (said, done) = match mqadmin::translate(&words) {
+        None => return Ok(typed),
+        Some(Ok(ours)) => {
+            let note = format!("note: here that is `ringmq {}`\n", ours.join(" "));
+            (note, Ok(typed.into_iter().take(1).chain(ours.into_iter().map(OsString::from)).collect()))
+        }
+        Some(Err(problem)) => {
+            let remedy = "`ringmq --help` lists the commands of this tool.";
+            let message = errors::message("error", Some("usage"), &problem, remedy, Paint::of_stderr());
+            (message, Err(Exit::Misused))
+        }
+    };
+    eprint!("{said}");
+    done
 }
 
 /// Prints an answer. A reader that has gone away (`| head`) is no failure worth a message.
@@ -161,6 +227,36 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         check(&Cli::command());
+    }
+
+    #[test]
+    fn what_mqadmin_is_called_with_is_a_command_of_ours() {
+        for line in [
+            "updateTopic -n ns:9876 -c DefaultCluster -t T -r 8 -w 8 -p 6",
+            "updateTopicPerm -t T -p 4 -c C",
+            "deleteTopic -c C -t T",
+            "topicList",
+            "topicRoute -t T",
+            "topicStatus -t T",
+            "clusterList",
+            "brokerStatus -b 127.0.0.1:10911",
+            "updateSubGroup -c C -g G -r 3",
+            "deleteSubGroup -c C -g G",
+            "consumerProgress",
+            "consumerProgress -g G",
+            "consumerConnection -g G",
+            "resetOffsetByTime -g G -t T -s -1",
+            "skipAccumulatedMessage -g G -t T",
+            "queryMsgByKey -t T -k K -b 1700000000000 -m 3",
+            "queryMsgById -t T -i I",
+            "queryMsgByUniqueKey -t T -i I",
+            "sendMessage -t T -p body",
+        ] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let ours = mqadmin::translate(&words).expect("known").expect("possible");
+            let parsed = Cli::try_parse_from(["ringmq".to_owned()].into_iter().chain(ours));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
     }
 
     #[test]

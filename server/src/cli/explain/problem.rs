@@ -42,6 +42,11 @@ pub(crate) const PROBLEMS: &[Problem] = &[
         "Free some space, or use another folder: `--data DIR`. Nothing is deleted to make room.",
     ),
     Problem(
+        "exists",
+        "What was to be created is there already. Nothing was changed.",
+        "`ringmq topic describe` shows it, `ringmq topic alter` changes it.",
+    ),
+    Problem(
         "folder-locked",
         "Another ringmq has the data folder.",
         "Stop it, or give this one a folder of its own: `--data DIR`.",
@@ -72,14 +77,39 @@ pub(crate) const PROBLEMS: &[Problem] = &[
         "Keep a copy of the folder. `ringmq log verify DIR` lists what is damaged; `ringmq log repair` makes a copy with everything else.",
     ),
     Problem(
+        "malformed",
+        "What came back is no answer of RocketMQ's protocol.",
+        "Check the port: name servers listen on 9876, brokers on 10911. A proxy of RocketMQ 5 (8080, 8081) speaks another protocol.",
+    ),
+    Problem(
         "memlock-too-small",
         "Rings and buffers do not fit into the limit of locked memory.",
         "`ulimit -l unlimited`, `LimitMEMLOCK=infinity` in the systemd unit, or `--ulimit memlock=-1` for a container.",
     ),
     Problem(
+        "not-durable",
+        "The broker has the message, but could not promise that it outlives a crash: its flush took too long, or a replica did not answer.",
+        "Treat it as unknown and send again with the same key. RingMQ never answers so.",
+    ),
+    Problem(
+        "not-found",
+        "What was asked for is not there.",
+        "Check its name and the time range; retention may have removed it.",
+    ),
+    Problem(
         "port-in-use",
         "Another process listens on a port that this node needs.",
         "Stop it, `ss -ltnp` names it, or choose another `--port` or `--namesrv-port`.",
+    ),
+    Problem(
+        "profile",
+        "A profile, or a flag that takes its place, cannot be used. The message names it.",
+        "`ringmq profile list` shows what there is, `ringmq profile init` prints a file to begin with.",
+    ),
+    Problem(
+        "refused",
+        "The server understood and refused; the message has its response code.",
+        "`ringmq explain CODE` says what the code means.",
     ),
     Problem("runtime", "Threads or executors could not be made.", "`ringmq check` looks for the cause."),
     Problem(
@@ -91,5 +121,25 @@ pub(crate) const PROBLEMS: &[Problem] = &[
         "shard-stopped",
         "A shard's log failed while it served. Senders without an answer do not know whether their message is stored.",
         "Look at the disk, then start again: recovery decides.",
+    ),
+    Problem(
+        "unknown-group",
+        "No broker knows that group of consumers.",
+        "`ringmq group list` shows what there is. A group is made by its first consumer, or by `ringmq group create`.",
+    ),
+    Problem(
+        "unknown-topic",
+        "No name server knows that topic.",
+        "`ringmq topic list` shows what there is, `ringmq topic create` makes one. Brokers that were just started register within 30 s.",
+    ),
+    Problem(
+        "unreachable",
+        "Nobody answered at that address, or not in time.",
+        "Start a server there with `ringmq serve`, name another with `--namesrv HOST:9876`, or wait longer with `--timeout`. If only brokers cannot be reached, they advertise an address that leads elsewhere: `ringmq check` on their machine.",
+    ),
+    Problem(
+        "usage",
+        "The command was asked for something that makes no sense. Nothing was tried.",
+        "`--help` of the command says what is possible, with examples.",
     ),
 ];

@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
         26,
         "SUBSCRIPTION_GROUP_NOT_EXIST",
         "No such group, and the broker does not create groups by itself.",
-        "Allow it with `groups.auto_create=true`, or create the group with an administration client.",
+        "`ringmq group create GROUP` makes it; `--set groups.auto_create=true` lets brokers do it.",
     ),
     Row(
         27,
