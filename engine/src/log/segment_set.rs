@@ -27,7 +27,7 @@ use std::rc::Rc;
 
 use super::segment;
 use crate::env::{BLOCK_BYTES, DiskSpace, Env, File, OpenHow};
-use crate::limits::{SEGMENT_FILES_OPEN_MAX, SPARE_SEGMENTS_MAX};
+use crate::limits::{PREPARE_WRITE_BYTES, SEGMENT_FILES_OPEN_MAX, SPARE_SEGMENTS_MAX};
 use crate::planted::{self, Bug};
 
 /// See the module. One per shard.
@@ -48,7 +48,9 @@ pub(crate) struct SegmentSet<E: Env> {
     spares: RefCell<BTreeSet<u64>>,
     /// Segments that must not retire, because somebody is about to read them.
     pins: RefCell<BTreeMap<u64, Rc<()>>>,
-    /// What prepared space is filled with; kept while chunks of its length follow one another.
+    /// The segment that is prepared, opened once more: its zeros need not be durable one write after the other.
+    preparing: RefCell<Option<(u64, Rc<E::File>)>>,
+    /// What prepared space is filled with; kept while writes of its length follow one another.
     zeros: RefCell<Option<Rc<E::Buffer>>>,
 }
 
@@ -73,6 +75,7 @@ impl<E: Env> SegmentSet<E> {
             disk_full: Cell::new(false),
             spares: RefCell::default(),
             pins: RefCell::default(),
+            preparing: RefCell::default(),
             zeros: RefCell::default(),
         }
     }
@@ -131,30 +134,51 @@ impl<E: Env> SegmentSet<E> {
     async fn prepare_chunk(&self, chunk_bytes: u64) -> io::Result<()> {
         let from = self.ready.get();
         let base = self.base(from);
-        let file = match self.writer(base) {
-            Some(file) => file,
-            None => {
-                // What an earlier life of this process prepared is not prepared again.
-                let file = self.open_or_create(base).await?;
-                let len = file.len().await?.min(self.segment_bytes);
-                let (_, left) = self.hold(base, file);
-                close_all::<E>(left).await;
-                if len >= BLOCK_BYTES as u64 {
-                    self.writer(base).expect("it was put there just now").flush().await?;
-                    self.ready.set(base + len - len % BLOCK_BYTES as u64);
-                    return Ok(());
-                }
-                self.writer(base).expect("it was put there just now")
+        if self.writer(base).is_none() {
+            // What an earlier life of this process prepared is not prepared again.
+            let file = self.open_or_create(base).await?;
+            let len = file.len().await?.min(self.segment_bytes);
+            let (file, left) = self.hold(base, file);
+            close_all::<E>(left).await;
+            if len >= BLOCK_BYTES as u64 {
+                file.flush().await?;
+                self.ready.set(base + len - len % BLOCK_BYTES as u64);
+                return Ok(());
             }
-        };
-        let position = from - base;
-        let bytes = chunk_bytes.min(self.segment_bytes - position);
-        file.write_at(self.zeros(usize::try_from(bytes).expect("a chunk is small")), position).await?;
-        if !self.sync_writes {
-            file.flush().await?;
         }
-        self.ready.set(from + bytes);
+        let file = self.file_to_prepare(base).await?;
+        let end = self.segment_bytes.min(from - base + chunk_bytes);
+        let mut position = from - base;
+        while position < end {
+            let bytes = PREPARE_WRITE_BYTES.min(end - position);
+            file.write_at(self.zeros(usize::try_from(bytes).expect("a write is small")), position).await?;
+            position += bytes;
+        }
+        file.flush().await?;
+        self.ready.set(base + end);
+        if end == self.segment_bytes {
+            drop(file);
+            self.close_preparing().await;
+        }
         Ok(())
+    }
+
+    async fn file_to_prepare(&self, base: u64) -> io::Result<Rc<E::File>> {
+        if let Some((open, file)) = &*self.preparing.borrow()
+            && *open == base
+        {
+            return Ok(file.clone());
+        }
+        self.close_preparing().await;
+        let how = OpenHow { create_new: false, write: true, sync_writes: false };
+        let file = Rc::new(self.env.open(&self.path(base), how).await?);
+        self.preparing.replace(Some((base, file.clone())));
+        Ok(file)
+    }
+
+    async fn close_preparing(&self) {
+        let open = self.preparing.take();
+        close_all::<E>(open.and_then(|(_, file)| Rc::into_inner(file))).await;
     }
 
     fn zeros(&self, len: usize) -> Rc<E::Buffer> {
@@ -266,6 +290,7 @@ impl<E: Env> SegmentSet<E> {
     /// Closes all files that nobody uses.
     pub async fn close(&self) {
         self.close_left().await;
+        self.close_preparing().await;
         let files = self.files.take();
         close_all::<E>(files.into_values().filter_map(Rc::into_inner)).await;
     }
