@@ -3,6 +3,7 @@
 
 pub mod administration;
 pub mod consuming;
+pub mod faults;
 pub mod hello;
 pub mod sending;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ringmq_tests::client::hello::{self, Hello};
-use ringmq_tests::client::{administration, consuming, run, sending};
+use ringmq_tests::client::{administration, consuming, faults, run, sending};
 use ringmq_tests::compat::build::root;
 use ringmq_tests::compat::process::run as run_to_its_end;
 use ringmq_tests::compat::ringmq::{Node, NodeSettings, binary};
@@ -84,4 +84,16 @@ fn the_examples_run() {
         let lines = run_to_its_end(example, &mut program, Duration::from_secs(60));
         assert!(lines.iter().any(|line| line == expected), "{example}: {lines:?}");
     }
+}
+
+/// `RINGMQ_CLIENT_KILLS=50` is the long form.
+#[test]
+fn every_ok_is_delivered_though_brokers_and_name_servers_die() {
+    let kills = std::env::var("RINGMQ_CLIENT_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
+    let report = faults::run(kills);
+    println!("{report:?}");
+    assert_eq!(report.missed, 0, "{report:?}");
+    assert_eq!(report.failed, 0, "every send is repeated until the broker is back: {report:?}");
+    assert!(report.stored as u64 >= 300 * u64::from(kills), "{report:?}");
+    assert!(report.grown < 128 * 1024 * 1024, "{report:?}");
 }
