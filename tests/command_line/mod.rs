@@ -132,6 +132,40 @@ pub fn messages(at: &At<'_>) {
     at.fails(2, &["send", "CliMail", "--property", "x", "body"], &["--property NAME=VALUE"]);
 }
 
+/// Messages read, by hand and as a member of a group.
+pub fn tails(at: &At<'_>) {
+    at.done(&["topic", "create", "CliFeed", "--queues", "4"]);
+    for (tag, body) in [("A", "one"), ("B", "two"), ("A", "three")] {
+        at.done(&["send", "CliFeed", "--tag", tag, "--key", body, body]);
+    }
+    let read = |more: &[&str]| {
+        let tail = ["tail", "CliFeed", "--from", "first", "--format", "json"];
+        let answer = at.done(&[&tail[..], more].concat());
+        let messages = answer.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let mut bodies: Vec<String> =
+            messages.map(|message| message["body"].as_str().expect("text").to_owned()).collect();
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(read(&["--no-follow"]), ["one", "three", "two"]);
+    assert_eq!(read(&["--no-follow", "--tag", "A"]), ["one", "three"]);
+    assert_eq!(read(&["--no-follow", "--key", "two"]), ["two"]);
+    assert_eq!(read(&["--no-follow", "--contains", "hre"]), ["three"]);
+    // Waits, but has what it was asked for.
+    assert_eq!(read(&["--limit", "3"]).len(), 3);
+    let hex =
+        at.done(&["tail", "CliFeed", "--from", "-1h", "--no-follow", "--key", "two", "--format", "hex"]);
+    assert!(hex.contains("74 77 6f") && hex.contains("CliFeed@"), "{hex}");
+    assert_eq!(at.done(&["tail", "CliFeed", "--no-follow"]), "");
+
+    assert_eq!(read(&["--group", "cli_readers", "--limit", "3"]), ["one", "three", "two"]);
+    let described = at.json(&["group", "describe", "cli_readers"]);
+    assert_eq!(described["lag"], 0, "what was printed is acknowledged: {described}");
+    at.fails(4, &["tail", "CliFede"], &["Did you mean CliFeed?"]);
+    at.fails(4, &["tail", "CliFede", "--group", "cli_readers"], &["Did you mean CliFeed?"]);
+    at.fails(2, &["tail", "CliFeed", "--from", "begin"], &["Or write first or last"]);
+}
+
 /// A group's offsets.
 pub fn groups(at: &At<'_>) {
     at.done(&["topic", "create", "CliLog", "--queues", "1"]);

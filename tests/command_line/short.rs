@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use ringmq_tests::command_line::{At, cluster, groups, messages, mqadmin, placement, topics};
+use ringmq_tests::command_line::{At, cluster, groups, messages, mqadmin, placement, tails, topics};
 use ringmq_tests::compat::command_line::{ringmq, ringmq_with};
 use ringmq_tests::compat::ringmq::{Node, NodeSettings};
 use ringmq_tests::compat::site::Folder;
@@ -15,7 +15,7 @@ fn every_command_does_what_it_says() {
         let node = Node::start(NodeSettings::new(&folder.path.join("node"), shards));
         let name_server = node.settings.name_server();
         let at = At { name_server: &name_server, brokers: node.settings.broker_names() };
-        for scenario in [topics, placement, messages, groups, cluster, mqadmin] {
+        for scenario in [topics, placement, messages, tails, groups, cluster, mqadmin] {
             scenario(&at);
         }
     }

@@ -1,4 +1,4 @@
-//! `ringmq message`: single messages, by key or by id; and how a message is shown.
+//! `ringmq message`: single messages, by key or by id; and how a message is shown, here and by `tail`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -202,6 +202,20 @@ impl Shown {
         heading.push_str(&format!(" id {}", self.id));
         printable(&heading)
     }
+
+    /// Whether it has that key.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.keys.iter().any(|own| own == key)
+    }
+
+    /// Whether the body, a key, the tag or a property's value contains `text`.
+    pub fn contains(&self, text: &str) -> bool {
+        let in_body = match &self.body {
+            Body::Text(body) => body.contains(text),
+            Body::Bytes(bytes) => bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes()),
+        };
+        in_body || self.properties.values().any(|value| value.contains(text))
+    }
 }
 
 /// Without what would steer a terminal.
@@ -242,12 +256,12 @@ impl Answer for Messages {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cli::golden;
 
     /// A message with that body.
-    fn shown(body: &[u8]) -> Shown {
+    pub fn shown(body: &[u8]) -> Shown {
         Shown {
             topic: "orders".to_owned(),
             broker: "node-0".to_owned(),
@@ -279,6 +293,15 @@ mod tests {
         assert!(steering.ends_with("\n\\u{1b}[2Jred\n"), "{steering:?}");
         let plain = Shown { tag: None, keys: Vec::new(), ..shown(b"") };
         assert!(plain.render(MessageFormat::Text).contains("offset 17 id ID\n\n"));
+    }
+
+    #[test]
+    fn a_message_is_searched_for_text() {
+        let message = shown(b"four boxes");
+        for (text, found) in [("boxes", true), ("north", true), ("south", false), ("", true)] {
+            assert_eq!(message.contains(text), found, "{text:?}");
+        }
+        assert!(shown(b"\xffboxes").contains("boxes") && !shown(b"\xff").contains("boxes"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! are for people's eyes.
 //!
 //! [`remote`] is what commands over the network share, [`profile`] says whom they ask: [`topic`], [`group`], [`cluster`],
-//! [`message`], [`send`], each with its own answer. [`mqadmin`] turns the names of RocketMQ's tool into ours.
+//! [`message`], [`send`], [`tail`], each with its own answer. [`mqadmin`] turns the names of RocketMQ's tool into ours.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,6 +39,7 @@ mod send;
 pub mod serve;
 mod sure;
 mod table;
+mod tail;
 mod time;
 mod topic;
 
@@ -57,6 +58,7 @@ use paint::Paint;
         ringmq serve                          broker and name server on this machine\n  \
         ringmq topic create orders            a topic, on this machine's brokers\n  \
         ringmq send orders 'four boxes'       done means stored\n  \
+        ringmq tail orders --from first       what is there, and what comes\n  \
         ringmq config init > ringmq.toml      all settings, explained\n  \
         ringmq explain 17                     what a code in a message means"
 )]
@@ -86,6 +88,8 @@ enum Command {
     Message(message::MessageCommand),
     /// Send messages.
     Send(Box<send::SendArgs>),
+    /// Print messages as they come.
+    Tail(Box<tail::TailArgs>),
     /// Name servers and habits behind a short name.
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
@@ -144,6 +148,7 @@ pub fn run() -> ExitCode {
         Command::Cluster(args) => cluster::run(&args),
         Command::Message(command) => message::run(&command),
         Command::Send(args) => send::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Profile(command) => profile::run(&command),
         Command::Config(ConfigCommand::Init) => print(&crate::config::commented_defaults()),
         Command::Config(ConfigCommand::Show(args)) => match args.load() {
@@ -251,11 +256,30 @@ mod tests {
             "queryMsgById -t T -i I",
             "queryMsgByUniqueKey -t T -i I",
             "sendMessage -t T -p body",
+            "consumeMessage -t T -g G -c 5",
         ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let ours = mqadmin::translate(&words).expect("known").expect("possible");
             let parsed = Cli::try_parse_from(["ringmq".to_owned()].into_iter().chain(ours));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn explain_names_commands_that_exist() {
+        let root = Cli::command();
+        let texts = explain::texts();
+        let named = texts.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+        for line in named.filter_map(|quoted| quoted.strip_prefix("ringmq ")) {
+            let mut command = &root;
+            for word in
+                line.split(' ').take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+            {
+                if word.starts_with("--") || !command.has_subcommands() {
+                    break;
+                }
+                command = command.find_subcommand(word).unwrap_or_else(|| panic!("no command in {line:?}"));
+            }
         }
     }
 

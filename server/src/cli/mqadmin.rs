@@ -160,6 +160,17 @@ const ALIASES: &[Alias] = &[
         options: &[("-t", Place(0)), ("-p", Place(1)), ("-k", Flag("--key")), ("-c", Flag("--tag"))],
         always: &[],
     },
+    Alias {
+        name: "consumeMessage",
+        command: &["tail"],
+        options: &[
+            ("-t", Place(0)),
+            ("-g", Flag("--group")),
+            ("-s", Flag("--from")),
+            ("-c", Flag("--limit")),
+        ],
+        always: &[],
+    },
 ];
 
 /// Options that name our flag too, whatever the command.
@@ -262,6 +273,7 @@ mod tests {
             ("queryMsgByKey -k K -t T", "message by-key T K"),
             ("queryMsgByUniqueKey -i I -t T", "message by-id T I"),
             ("sendMessage -p body -t T -c tag -k key", "send T body --tag tag --key key"),
+            ("consumeMessage -t T -g G -c 5", "tail T --group G --limit 5"),
             ("updateTopic -u true", "error: -u of updateTopic has no counterpart here"),
             ("updateTopic -t", "error: -t of updateTopic needs a value"),
             ("topic list", "none"),

@@ -126,6 +126,12 @@ fn everything() -> impl Iterator<Item = Meaning> {
     responses.chain(requests).chain(exits).chain(errors)
 }
 
+/// Every text that may be printed.
+#[cfg(test)]
+pub(super) fn texts() -> Vec<String> {
+    everything().flat_map(|one| [one.means.to_owned(), one.remedy]).collect()
+}
+
 /// All that it may mean. Names are compared without regard to case, `-` and `_`.
 fn find(text: &str) -> Vec<Meaning> {
     let number = text.trim().parse::<i32>().ok();
