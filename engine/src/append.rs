@@ -47,6 +47,11 @@ impl<E: Env> Appending<E> {
         self.append_as(Writes::Carried, batch)
     }
 
+    /// See [`crate::Store::stamp`].
+    pub fn stamp(&self, wall_ms: i64) -> i64 {
+        wall_ms.max(self.store_timestamp_ms.get())
+    }
+
     fn append_as(&self, writes: Writes, batch: &mut Batch) -> Result<Appended, AppendError> {
         let log = &self.log;
         let mut state = self.state.borrow_mut();
@@ -60,9 +65,7 @@ impl<E: Env> Appending<E> {
             return Ok(Appended { ticket, store_timestamp_ms: self.store_timestamp_ms.get() });
         }
 
-        // The log's time never goes back, whatever the wall clock does.
-        let now_ms = batch.wall_ms.unwrap_or_else(|| self.env.wall_ms());
-        let now_ms = now_ms.max(self.store_timestamp_ms.get());
+        let now_ms = self.stamp(batch.wall_ms.unwrap_or_else(|| self.env.wall_ms()));
         self.store_timestamp_ms.set(now_ms);
         let mut tail = log.begin_batch(need);
         append_records(batch, &mut tail, &mut state, now_ms);

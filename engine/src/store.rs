@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Ref, RefCell, RefMut};
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -565,6 +565,34 @@ impl<E: Env> Store<E> {
     /// Visits the facts whose key begins with `prefix`, in order.
     pub fn facts_with_prefix(&self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8])) {
         self.settled().visit_facts_with_prefix(prefix, visit);
+    }
+
+    /// Visits facts from a key on, in order, until `visit` breaks off or `max` facts and deletions of facts were looked at;
+    /// deletions are not visited. Returns the key to go on from, the one at which `visit` broke off or the next one;
+    /// `None`: there are no more. While a sidecar is damaged it may return `from` and have visited nothing.
+    pub fn some_facts(
+        &self,
+        from: &[u8],
+        max: usize,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Option<Vec<u8>> {
+        let state = self.settled();
+        state.some_facts(from, max, visit).unwrap_or_else(|damaged| {
+            tracing::warn!(%damaged, "facts are not known until it is made again");
+            self.mend_if_damaged(&state);
+            Some(from.to_vec())
+        })
+    }
+
+    /// The store timestamp that a batch gets if it is appended now: the log's time never goes back, whatever the wall clock
+    /// does.
+    pub fn stamp(&self, wall_ms: i64) -> i64 {
+        self.shared.appending.stamp(wall_ms)
+    }
+
+    /// The longest batch that the log takes, with its directory.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.shared.log.batch_bytes_max()
     }
 
     /// Physical offsets: first byte kept, and end of what is appended.
