@@ -27,6 +27,8 @@ pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 pub const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Where messages with a delay level wait.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where timers wait.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Where half messages wait.
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Marks of finished half messages.

@@ -76,6 +76,12 @@ pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
 pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
 /// Deliver at this time, milliseconds since 1970.
 pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+/// When a timer's wait is over, milliseconds since 1970.
+pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+/// When a timer's wait began.
+pub const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
+/// When a timer was delivered.
+pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
 /// A dead letter's original topic.
 pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 /// A dead letter's original message id.

@@ -112,18 +112,59 @@ impl Default for GroupDefinition {
     }
 }
 
-/// The name of a retry policy; its parameters are not read.
+/// How long a record waits between tries (RocketMQ: GroupRetryPolicy). Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RetryPolicy {
     /// `CUSTOMIZED` or `EXPONENTIAL`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Of `EXPONENTIAL`; absent: Java's defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exponential_retry_policy: Option<ExponentialPolicy>,
+    /// Of `CUSTOMIZED`; absent: Java's defaults, which are the delay levels' as Apache configures them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customized_retry_policy: Option<CustomizedPolicy>,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { kind: "CUSTOMIZED".to_owned() }
+        RetryPolicy {
+            kind: "CUSTOMIZED".to_owned(),
+            exponential_retry_policy: None,
+            customized_retry_policy: None,
+        }
     }
+}
+
+/// Each wait is a multiple of the one before (RocketMQ: ExponentialRetryPolicy).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExponentialPolicy {
+    /// The first wait.
+    #[serde(deserialize_with = "tolerant::number")]
+    pub initial: i64,
+    /// The longest.
+    #[serde(deserialize_with = "tolerant::number")]
+    pub max: i64,
+    /// The factor.
+    #[serde(deserialize_with = "tolerant::number")]
+    pub multiplier: i64,
+}
+
+impl Default for ExponentialPolicy {
+    fn default() -> Self {
+        ExponentialPolicy { initial: 5_000, max: 7_200_000, multiplier: 2 }
+    }
+}
+
+/// The waits, one by one (RocketMQ: CustomizedRetryPolicy). The first try after a failure takes the third of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CustomizedPolicy {
+    /// Waits.
+    #[serde(deserialize_with = "tolerant::nullable")]
+    pub next: Vec<i64>,
 }
 
 /// All groups of a broker: the body of 201's answer.

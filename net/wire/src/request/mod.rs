@@ -21,6 +21,7 @@ pub mod lock;
 pub mod offset;
 pub mod pull;
 pub mod queue;
+pub mod recall;
 pub mod registration;
 pub mod route;
 pub mod send;
