@@ -21,6 +21,7 @@ pub mod load;
 pub mod machine;
 pub mod value;
 
+use crate::broker::waiting::rule::DelayLevels;
 use ringmq_conn::limits::CONNECTIONS_MAX;
 use value::{Auto, ByteSize, Flush, FlushMethod, HostPorts, Roles, Setting};
 
@@ -159,6 +160,16 @@ settings! {
         auto_create: bool = true;
         /// Let groups select by SQL92 conditions on properties (RocketMQ: enablePropertyFilter, there false).
         property_filter: bool = true;
+    }
+    /// Messages that are delivered later.
+    delay: Delay {
+        /// Delays of the levels, level 1 first (RocketMQ: messageDelayLevel). Messages that wait
+        /// already keep the time that they were given.
+        levels: DelayLevels = DelayLevels::default();
+        /// Timers that are due later than this are refused; at most 366d.
+        timer_horizon: Duration = Duration::from_secs(3 * 86_400);
+        /// Producers may recall a timer (RocketMQ: recallMessageEnable).
+        recall: bool = true;
     }
     /// The name server.
     namesrv: Namesrv {

@@ -1,6 +1,7 @@
 //! A client that pulls one queue from its beginning on, holding every pull at the broker, and checks what it gets: everything,
-//! or what fulfils a condition on properties.
+//! or what fulfils a condition on properties. It gives some of it back.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use ringmq_wire::request::heartbeat::{ConsumerEntry, Heartbeat};
 use ringmq_wire::request::pull::{
     FLAG_STORE_OFFSET, FLAG_SUBSCRIPTION, FLAG_SUSPEND, PullReply, PullRequest,
 };
+use ringmq_wire::request::send::SendBack;
 
 use super::call::{Line, Reply};
 use super::history::History;
@@ -28,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// What a consumer that wants not everything wants; see [`Wanted::holds`].
 const CONDITION: &str = "third BETWEEN 1 AND 1";
+/// The group of all consumers.
+pub const GROUP: &str = "consumers";
 
 /// One consumer.
 pub struct Consumer {
@@ -38,6 +42,10 @@ pub struct Consumer {
     next_offset: i64,
     /// The pull under way: its number, and when it was made.
     pull: Option<(i32, Duration)>,
+    /// Records to be given back: the message's number, and where it lies.
+    refused: Vec<(u64, i64)>,
+    /// Number of the message by number of the call that gives it back.
+    given_back: BTreeMap<i32, u64>,
     next_pull: Duration,
     next_heartbeat: Duration,
     /// Nothing excuses a late answer.
@@ -71,6 +79,8 @@ impl Consumer {
             queue_id: index as i32 % QUEUES,
             next_offset: 0,
             pull: None,
+            refused: Vec::new(),
+            given_back: BTreeMap::new(),
             next_pull: Duration::ZERO,
             next_heartbeat: Duration::ZERO,
             calm,
@@ -90,6 +100,7 @@ impl Consumer {
     pub fn act(
         &mut self,
         now: Duration,
+        gives_back: bool,
         history: &mut History,
         durable_end: DurableEnd<'_>,
     ) -> Result<(), String> {
@@ -102,17 +113,47 @@ impl Consumer {
         if self.pull.is_none() && now >= self.next_pull {
             self.pull(now);
         }
-        let Consumer { line, queue_id, wanted, next_offset, pull, next_pull, .. } = self;
+        if gives_back {
+            self.give_back(history);
+        }
+        let Consumer {
+            line,
+            random,
+            queue_id,
+            wanted,
+            next_offset,
+            pull,
+            next_pull,
+            refused,
+            given_back,
+            ..
+        } = self;
         let gone = line.turn(now, |reply| {
+            if let Some(number) = given_back.remove(&reply.opaque) {
+                return taken_back(number, &reply, history);
+            }
             if pull.is_some_and(|(opaque, _)| opaque == reply.opaque) {
                 *pull = None;
                 *next_pull = if reply.code == response::SUCCESS { now } else { now + PAUSE };
-                *next_offset = pulled((*queue_id, *wanted), *next_offset, &reply, history, durable_end)?;
+                *next_offset = pulled(
+                    (*queue_id, *wanted),
+                    *next_offset,
+                    &reply,
+                    history,
+                    durable_end,
+                    |number, place| {
+                        if random.chance(60) {
+                            refused.push((number, place));
+                        }
+                    },
+                )?;
             }
             Ok(())
         })?;
         if gone {
             self.pull = None;
+            // Whether they were taken back is not known.
+            self.given_back.clear();
         }
         self.watch(now)
     }
@@ -140,7 +181,7 @@ impl Consumer {
             Wanted::Condition => ("SQL92", CONDITION),
         };
         let request = PullRequest {
-            consumer_group: "consumers",
+            consumer_group: GROUP,
             topic: TOPIC,
             queue_id: self.queue_id,
             queue_offset: self.next_offset,
@@ -157,13 +198,43 @@ impl Consumer {
         self.pull = Some((opaque, now));
     }
 
+    /// Gives back what it refused: to come again at the first level, or later, or to be given up.
+    fn give_back(&mut self, history: &mut History) {
+        for (number, place) in self.refused.drain(..) {
+            let request = SendBack {
+                physical_offset: place,
+                group: GROUP,
+                delay_level: [1, 0, -1][self.random.index(3)],
+                origin_message_id: None,
+                origin_topic: Some(TOPIC),
+                unit_mode: false,
+                reconsume_times_max: Some(16),
+            };
+            let code = RequestCode::ConsumerSendMessageBack.number();
+            let opaque = self.line.request(code, &request.fields(), &[]);
+            history.give_back(number);
+            self.given_back.insert(opaque, number);
+        }
+    }
+
     fn heartbeat(&mut self, now: Duration) {
-        let entry = ConsumerEntry { group_name: "consumers".to_owned(), ..ConsumerEntry::default() };
+        let entry = ConsumerEntry { group_name: GROUP.to_owned(), ..ConsumerEntry::default() };
         let client_id = format!("consumer-{}", self.queue_id);
         let heartbeat = Heartbeat { client_id, consumers: vec![entry], ..Heartbeat::default() };
         self.line.request(RequestCode::HeartBeat.number(), &[], &ringmq_wire::json::write(&heartbeat));
         self.next_heartbeat = now + HEARTBEAT_EVERY;
     }
+}
+
+/// Notes what the broker says to a message that was given back.
+fn taken_back(number: u64, reply: &Reply<'_>, history: &mut History) -> Result<(), String> {
+    match reply.code {
+        response::SUCCESS => history.taken_back(number),
+        // The log failed under it, it could not be read, or it was refused.
+        response::SYSTEM_ERROR | response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE => {}
+        code => return Err(format!("a message given back was answered with {}", response::name(code))),
+    }
+    Ok(())
 }
 
 /// Checks a pull's answer; returns where to go on.
@@ -173,6 +244,7 @@ fn pulled(
     reply: &Reply<'_>,
     history: &mut History,
     durable_end: DurableEnd<'_>,
+    mut refuse: impl FnMut(u64, i64),
 ) -> Result<i64, String> {
     match reply.code {
         response::SUCCESS | response::PULL_RETRY_IMMEDIATELY => {}
@@ -207,6 +279,7 @@ fn pulled(
             return Err(format!("message {number} at {place:?} was handed out and is not wanted"));
         }
         history.seen(number, place)?;
+        refuse(number, record.physical_offset);
         passed_over((queue_id, wanted), next, place.1, history)?;
         next = place.1 + 1;
     }

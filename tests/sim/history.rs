@@ -26,6 +26,10 @@ pub struct History {
     places: BTreeMap<u64, Place>,
     answered: u64,
     seen: u64,
+    /// Messages that were sent for later; whether the broker has said that it has them.
+    later: BTreeMap<u64, bool>,
+    /// Of messages that consumers give back: how often they tried, and how often they were told that it is done.
+    given_back: BTreeMap<u64, (u64, u64)>,
 }
 
 impl History {
@@ -33,6 +37,70 @@ impl History {
     pub fn send(&mut self) -> u64 {
         self.sent += 1;
         self.sent - 1
+    }
+
+    /// A message that was sent is for later.
+    pub fn send_later(&mut self, number: u64) {
+        self.later.insert(number, false);
+    }
+
+    /// Whether a message is for later.
+    pub fn is_later(&self, number: u64) -> bool {
+        self.later.contains_key(&number)
+    }
+
+    /// The broker says that it has a message for later.
+    pub fn answered_later(&mut self, number: u64) {
+        self.answered += 1;
+        self.later.insert(number, true);
+    }
+
+    /// A consumer gives a message back.
+    pub fn give_back(&mut self, number: u64) {
+        self.given_back.entry(number).or_default().0 += 1;
+    }
+
+    /// The broker says that it has taken a message back.
+    pub fn taken_back(&mut self, number: u64) {
+        self.given_back.entry(number).or_default().1 += 1;
+    }
+
+    /// Compares the messages in a group's retry and dead-letter topics with what was given back: each time at most once, and once
+    /// it was taken back and `all` has come, exactly once.
+    pub fn agree_on_given_back(&self, found: &[u64], all: bool) -> Result<(), String> {
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        found.iter().for_each(|number| *counts.entry(*number).or_default() += 1);
+        for (number, count) in &counts {
+            let (tried, _) = self.given_back.get(number).copied().unwrap_or_default();
+            if *count > tried {
+                return Err(format!(
+                    "message {number} was given back {tried} times and comes again {count} times"
+                ));
+            }
+        }
+        for (number, (_, taken)) in self.given_back.iter().filter(|_| all) {
+            let count = counts.get(number).copied().unwrap_or_default();
+            if count < *taken {
+                return Err(format!(
+                    "message {number} was taken back {taken} times and comes again {count} times"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every message for later that the broker said it has is in one of the queues: to be asked when all of them are due.
+    pub fn agree_on_later(&self, found: &BTreeSet<u64>) -> Result<(), String> {
+        match self.later.iter().find(|(number, answered)| **answered && !found.contains(number)) {
+            Some((number, _)) => Err(format!("message {number} was for later, and never came")),
+            None => Ok(()),
+        }
+    }
+
+    /// How many messages were for later, and how many were taken back.
+    pub fn moved(&self) -> (u64, u64) {
+        let later = self.later.values().filter(|answered| **answered).count() as u64;
+        (later, self.given_back.values().map(|(_, taken)| taken).sum())
     }
 
     /// The broker says that a message is stored.
@@ -139,6 +207,35 @@ mod tests {
         assert!(history().seen(0, (1, 2)).is_err(), "a message at two places");
         assert!(history().seen(9, (1, 2)).is_err(), "a message that nobody sent");
         assert!(history().seen(3, (1, 2)).is_err(), "a message that was refused");
+    }
+
+    #[test]
+    fn what_is_given_back_comes_as_often_as_it_was_taken() {
+        let mut history = history();
+        history.give_back(1);
+        history.give_back(1);
+        history.taken_back(1);
+        for (found, all, agrees) in [
+            (&[][..], false, true),
+            (&[], true, false),
+            (&[1], true, true),
+            (&[1, 1], true, true),
+            (&[1, 1, 1], false, false),
+            (&[1, 2], false, false),
+        ] {
+            assert_eq!(history.agree_on_given_back(found, all).is_ok(), agrees, "{found:?} {all}");
+        }
+    }
+
+    #[test]
+    fn a_message_for_later_must_come_once_it_was_answered() {
+        let mut history = history();
+        history.send_later(1);
+        assert!(history.agree_on_later(&BTreeSet::new()).is_ok(), "nobody knows");
+        history.answered_later(1);
+        assert!(history.agree_on_later(&BTreeSet::new()).is_err());
+        assert!(history.agree_on_later(&BTreeSet::from([1])).is_ok());
+        assert_eq!(history.moved(), (1, 0));
     }
 
     #[test]

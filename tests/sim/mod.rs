@@ -14,7 +14,9 @@
 //!  3. Per queue, offsets are dense and in the order in which they were given.
 //!  4. A message that was answered or seen is found by its key, where it is, and nothing else is.
 //!  5. On a calm network and disk, a pull is answered by its deadline.
-//!  6. The shard never spins, and never waits for what cannot happen.
+//!  6. A message for later comes once it is due, never before, and once; one that a consumer gives back comes again, or is given
+//!     up, as often as that was accepted: also across crashes.
+//!  7. The shard never spins, and never waits for what cannot happen.
 //!
 //! The same seed twice gives the same hash of everything that happened. A failure prints its seed:
 //! `cargo run -p ringmq-tests --release --bin simulate -- --first SEED --seeds 1` shows it again.
@@ -23,6 +25,7 @@ mod asker;
 mod call;
 mod consumer;
 mod history;
+pub mod moves;
 mod plan;
 mod process;
 mod producer;

@@ -18,12 +18,15 @@ use ringmq_engine::offset::QueueOffset;
 use ringmq_engine::store::{Piece, ReadBudget, StoreOptions};
 use ringmq_server::broker::outcome::Now;
 use ringmq_server::broker::registration::Registration;
+use ringmq_server::broker::waiting::rule::{DelayLevels, Waits};
 use ringmq_server::broker::{Broker, Identity, Settings};
 use ringmq_server::shard::record_slice::RecordSlice;
 use ringmq_server::shard::shard_loop::{Ended, Shard};
 use ringmq_server::shard::stop::Stop;
-use ringmq_wire::record::Records;
+use ringmq_wire::name::{dead_letter_topic, retry_topic};
+use ringmq_wire::record::{Records, properties};
 
+use super::consumer::GROUP;
 use super::producer::{QUEUES, TOPIC, number_of};
 
 /// As by default (`server.spin`).
@@ -45,8 +48,14 @@ pub enum End {
     NotStarted(String),
 }
 
-/// A queue as the store holds it: first offset, and the numbers of its messages.
-pub type Audit = Vec<(i64, Vec<u64>)>;
+/// What the store holds.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Per queue of the topic, its first offset and the numbers of its messages.
+    pub queues: Vec<(i64, Vec<u64>)>,
+    /// Numbers of the messages that came again to the group, or were given up.
+    pub given_back: Vec<u64>,
+}
 
 /// One life.
 pub struct Process {
@@ -122,17 +131,7 @@ impl Process {
         let store = self.store.borrow().clone().expect("audits are of open stores");
         let audit = self.audit.clone();
         self.sim.env().spawn(TaskClass::Read, async move {
-            let mut queues = Vec::new();
-            for queue_id in 0..QUEUES {
-                match read_queue(&store, queue_id).await {
-                    Ok(queue) => queues.push(queue),
-                    Err(error) => {
-                        audit.replace(Some(Err(error)));
-                        return;
-                    }
-                }
-            }
-            audit.replace(Some(Ok(queues)));
+            audit.replace(Some(read_all(&store).await));
         });
     }
 
@@ -170,7 +169,9 @@ async fn serve(
         version: "simulated".to_owned(),
         nonce: env.random() as u32,
     };
-    let settings = Settings { default_topic_queues: QUEUES as u32, ..Settings::default() };
+    let levels = DelayLevels::parse("1s 2s 5s").expect("they are well-formed");
+    let waits = Waits { levels, ..Waits::default() };
+    let settings = Settings { default_topic_queues: QUEUES as u32, waits, ..Settings::default() };
     let now = Now { wall_ms: env.wall_ms(), monotonic: env.monotonic() };
     let registration = Registration::new(&identity, Vec::new(), now.wall_ms);
     let broker = match Broker::open(store.clone(), identity, settings, now) {
@@ -185,8 +186,19 @@ async fn serve(
     }
 }
 
-async fn read_queue(store: &Store<SimEnv>, queue_id: i32) -> Result<(i64, Vec<u64>), String> {
-    let Some(queue) = store.find_queue(TOPIC, queue_id) else { return Ok((0, Vec::new())) };
+async fn read_all(store: &Store<SimEnv>) -> Result<Audit, String> {
+    let mut audit = Audit::default();
+    for queue_id in 0..QUEUES {
+        audit.queues.push(read_queue(store, TOPIC, queue_id).await?);
+    }
+    for topic in [retry_topic(GROUP), dead_letter_topic(GROUP)] {
+        audit.given_back.extend(read_queue(store, &topic, 0).await?.1);
+    }
+    Ok(audit)
+}
+
+async fn read_queue(store: &Store<SimEnv>, topic: &str, queue_id: i32) -> Result<(i64, Vec<u64>), String> {
+    let Some(queue) = store.find_queue(topic, queue_id) else { return Ok((0, Vec::new())) };
     let (first, end) = store.bounds(queue);
     let budget = ReadBudget { records_max: 100, bytes_max: 1 << 20, entries_max: 100 };
     let mut numbers = Vec::new();
@@ -204,6 +216,11 @@ async fn read_queue(store: &Store<SimEnv>, queue_id: i32) -> Result<(i64, Vec<u6
             let number = number_of(record.body).ok_or("a stored body is not whole")?;
             if QueueOffset(record.queue_offset as u64) != next {
                 return Err(format!("offset {} stands where {next:?} should", record.queue_offset));
+            }
+            if let Some(out) = properties::get(record.properties, properties::TIMER_OUT_MS)
+                && out.parse::<i64>().is_ok_and(|out| record.store_timestamp_ms <= out)
+            {
+                return Err(format!("message {number} was delivered before its time"));
             }
             numbers.push(number);
             next = QueueOffset(next.0 + 1);

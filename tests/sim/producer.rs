@@ -16,6 +16,8 @@ use super::history::History;
 pub const TOPIC: &str = "orders";
 /// Its queues.
 pub const QUEUES: i32 = 2;
+/// Delay levels that are used.
+const LEVELS: u64 = 3;
 
 /// One producer.
 pub struct Producer {
@@ -68,8 +70,15 @@ impl Producer {
 
     fn send(&mut self, now: Duration, history: &mut History) {
         let number = history.send();
-        let properties = format!("UNIQ_KEY\x01{}\x02third\x01{}\x02", key(number), number % 3);
+        let mut properties = format!("UNIQ_KEY\x01{}\x02third\x01{}\x02", key(number), number % 3);
         let body = body(number, self.random.index(if self.random.chance(50) { 8000 } else { 300 }));
+        let later = self.later();
+        if later.is_some() {
+            history.send_later(number);
+        }
+        if let Some((name, value)) = later {
+            properties.push_str(&format!("{name}\u{1}{value}\u{2}"));
+        }
         let request = SendRequest {
             producer_group: "producers",
             topic: TOPIC,
@@ -88,6 +97,15 @@ impl Producer {
         let code = [RequestCode::SendMessage, RequestCode::SendMessageV2][self.random.index(2)].number();
         let opaque = self.line.request(code, &request.fields(code), &body);
         self.pending.insert(opaque, number);
+    }
+
+    /// Of some messages, the property that asks for later delivery.
+    fn later(&self) -> Option<(&'static str, u64)> {
+        match self.random.below(20) {
+            0..2 => Some(("DELAY", 1 + self.random.below(LEVELS))),
+            2 => Some(("TIMER_DELAY_MS", self.random.below(9_000))),
+            _ => None,
+        }
     }
 
     /// Bursts, trickles and rests.
@@ -109,6 +127,10 @@ fn answered(
     match reply.code {
         response::SUCCESS => {
             let stored = SendReply::decode(&reply.fields).map_err(|error| error.to_string())?;
+            if history.is_later(number) {
+                history.answered_later(number);
+                return Ok(());
+            }
             history.answered(number, (stored.queue_id, stored.queue_offset))
         }
         // Said before anything was appended.

@@ -65,6 +65,8 @@ fn add(total: &mut Report, report: &Report) {
     total.stops += report.stops;
     total.failures += report.failures;
     total.audits += report.audits;
+    total.later += report.later;
+    total.given_back += report.given_back;
 }
 
 fn print_table(total: &Report, (first, seeds, twice): (u64, u64, bool), failed: u64, seconds: f64) {
@@ -74,6 +76,8 @@ fn print_table(total: &Report, (first, seeds, twice): (u64, u64, bool), failed: 
         ("messages sent", total.sent),
         ("sends answered as stored", total.answered),
         ("records handed to consumers", total.seen),
+        ("messages delivered later", total.later),
+        ("messages taken back from consumers", total.given_back),
         ("crashes", total.crashes),
         ("orderly stops", total.stops),
         ("lives ended by a failing disk", total.failures),

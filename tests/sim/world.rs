@@ -48,6 +48,10 @@ pub struct Report {
     pub failures: u64,
     /// Comparisons of the store with the history.
     pub audits: u64,
+    /// Messages for later that the broker said it has.
+    pub later: u64,
+    /// Messages that the broker said it has taken back.
+    pub given_back: u64,
 }
 
 /// A promise was broken.
@@ -92,6 +96,8 @@ struct World {
     claimed: Vec<i64>,
     start_failures: u32,
     stopping: bool,
+    /// The last audit: nothing is under way any more.
+    over: bool,
     next_cut: Duration,
     steps_without_time: u64,
 }
@@ -131,6 +137,7 @@ impl World {
             claimed: Vec::new(),
             start_failures: 0,
             stopping: false,
+            over: false,
             next_cut,
             steps_without_time: 0,
         }
@@ -176,7 +183,7 @@ impl World {
             producer.act(now, now < STORM, &mut self.history)?;
         }
         for consumer in &mut self.consumers {
-            consumer.act(now, &mut self.history, &|| process.durable_end())?;
+            consumer.act(now, now < STORM, &mut self.history, &|| process.durable_end())?;
         }
         self.asker.act(now, &mut self.history)?;
         // What clients have just sent is on its way only now.
@@ -269,15 +276,21 @@ impl World {
     }
 
     fn judge(&mut self, audit: Result<Audit, String>) -> Result<(), String> {
-        let queues = match audit {
-            Ok(queues) => queues,
+        let audit = match audit {
+            Ok(audit) => audit,
             // A read that failed says nothing; the next life is audited too.
             Err(_) if self.process.sim.faults().happened() > 0 => return Ok(()),
             Err(error) => return Err(format!("an audit: {error}")),
         };
         self.report.audits += 1;
-        for ((queue_id, (first, numbers)), end) in (0..).zip(&queues).zip(&self.claimed) {
+        for ((queue_id, (first, numbers)), end) in (0..).zip(&audit.queues).zip(&self.claimed) {
             self.history.agree(queue_id, (*first, numbers), *end)?;
+        }
+        // What clients were told while the store was being read is for the next audit.
+        self.history.agree_on_given_back(&audit.given_back, self.over)?;
+        if self.over {
+            let found = audit.queues.iter().flat_map(|(_, numbers)| numbers).copied().collect();
+            self.history.agree_on_later(&found)?;
         }
         Ok(())
     }
@@ -299,6 +312,7 @@ impl World {
         while self.audited != Audited::Done {
             self.step(Duration::MAX)?;
         }
+        self.over = true;
         self.begin_audit();
         while self.audited != Audited::Done {
             self.step(self.next_event())?;
@@ -317,6 +331,7 @@ impl World {
         let (sent, answered, seen) = self.history.counts();
         [self.net.trace(), sent, answered, seen].into_iter().for_each(|number| trace.mix(number));
         self.note_trace();
-        Report { sent, answered, seen, ..self.report }
+        let (later, given_back) = self.history.moved();
+        Report { sent, answered, seen, later, given_back, ..self.report }
     }
 }

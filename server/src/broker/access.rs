@@ -33,7 +33,7 @@ pub enum Permission {
 pub fn permission(code: RequestCode) -> Permission {
     use RequestCode::*;
     match code {
-        SendMessage | SendMessageV2 | SendBatchMessage => Permission::Publish,
+        SendMessage | SendMessageV2 | SendBatchMessage | RecallMessage => Permission::Publish,
 
         HeartBeat | UnregisterClient => Permission::Connect,
 
@@ -141,7 +141,6 @@ pub fn permission(code: RequestCode) -> Permission {
         | UpdateAndGetGroupForbidden
         | CheckRocksdbCqWriteProgress
         | ExportRocksdbConfigToJson
-        | RecallMessage
         | QueryAssignment
         | SetMessageRequestMode
         | GetAllMessageRequestMode

@@ -6,7 +6,8 @@ use ringmq_wire::code::RequestCode::*;
 
 use super::access::{self, Permission};
 use super::handler::{
-    broker_admin, client, group_admin, heartbeat, lock, offset, pull, query, send, topic_admin, view,
+    broker_admin, client, group_admin, heartbeat, lock, offset, pull, query, recall, send, send_back,
+    topic_admin, view,
 };
 use super::outcome::Outcome;
 use super::reply::{Refusal, Reply};
@@ -30,7 +31,8 @@ pub(super) fn dispatch<E: Env>(
     match code {
         SendMessageV2 | SendMessage | SendBatchMessage => send::send(broker, call, reply),
         PullMessage | LitePullMessage => pull::pull(broker, call, reply),
-        ConsumerSendMessageBack => send::send_back(call),
+        ConsumerSendMessageBack => send_back::send_back(broker, call, reply),
+        RecallMessage => recall::recall(broker, call, reply),
 
         HeartBeat => heartbeat::heartbeat(broker, call, reply),
         UnregisterClient => client::unregister(broker, call, reply),

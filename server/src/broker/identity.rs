@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use ringmq_wire::record::properties;
 
+use super::waiting::rule::Waits;
+
 /// Who this broker is. One per shard.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -49,6 +51,8 @@ pub struct Settings {
     pub trace_on: bool,
     /// Who may administer.
     pub administration: Administration,
+    /// Delay levels and timers.
+    pub waits: Waits,
 }
 
 impl Default for Settings {
@@ -60,6 +64,7 @@ impl Default for Settings {
             property_filter: true,
             trace_on: true,
             administration: Administration::Anyone,
+            waits: Waits::default(),
         }
     }
 }

@@ -73,6 +73,39 @@ pub const PARKED_MAX: usize = 262_144;
 /// Longest that a pull stays parked, whatever it asks for: well inside the idle limit of its connection.
 pub const PARK_MAX: Duration = Duration::from_secs(60);
 
+/// Delay levels: they are one byte of a key. More are refused at the start.
+pub const DELAY_LEVELS_MAX: usize = 64;
+/// Furthest that the horizon of timers may be set.
+pub const TIMER_HORIZON_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Waits of a group's customized retry policy. More are refused.
+pub const RETRY_WAITS_MAX: usize = 64;
+/// What a timer's properties grow by when it is delivered, at most. A message whose properties leave less is refused.
+pub const WAITED_PROPERTIES_BYTES: usize = 80;
+/// So far ahead of the clock, the records of waiting messages are taken into memory.
+pub const NEAR_AHEAD: Duration = Duration::from_secs(4);
+/// Waiting messages in memory, about 100 bytes each and their records. At the bound: the later ones are looked at later.
+pub const NEAR_MESSAGES_MAX: usize = 131_072;
+/// Their records. At the bound: as for messages.
+pub const NEAR_BYTES_MAX: usize = 32 << 20;
+/// Looks at the facts of waiting messages by one turn of the clock, each at so many of them; more follow at once.
+pub const LOOKS_PER_TURN: usize = 4;
+/// See [`LOOKS_PER_TURN`].
+pub const LOOK_FACTS_MAX: usize = 1_024;
+/// Records that one read ahead brings.
+pub const READ_AHEAD_MESSAGES_MAX: usize = 4_096;
+/// Reads ahead under way.
+pub const READS_AHEAD_MAX: usize = 2;
+/// Between two turns while there are records to be read ahead.
+pub const READ_AHEAD_STEP: Duration = Duration::from_millis(20);
+/// Messages delivered by one turn of the clock, in one batch; more follow at once.
+pub const MOVES_PER_TURN: usize = 512;
+/// Their records; one may exceed it.
+pub const MOVE_BYTES_MAX: usize = 1 << 20;
+/// After the store refused a move (the disk is full, or behind), until it is tried again.
+pub const MOVE_REFUSED_DELAY: Duration = Duration::from_millis(100);
+/// After a record could not be read, until it is tried again.
+pub const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
+
 /// A member, or a producer, that sent no heartbeat for so long is forgotten and its connection closed
 /// (`channelExpiredTimeout`).
 pub const MEMBER_EXPIRY: Duration = Duration::from_secs(120);
@@ -84,6 +117,7 @@ pub const LOCK_EXPIRY: Duration = Duration::from_secs(60);
 pub const SCAN_EVERY: Duration = Duration::from_secs(10);
 
 const _: () = assert!(PULL_RECORDS_MAX <= PULL_ENTRIES_MAX, "a full answer needs that many entries");
+const _: () = assert!(DELAY_LEVELS_MAX <= u8::MAX as usize, "a level is one byte of a key");
 const _: () = assert!(PARKED_PER_QUEUE_MAX <= PARKED_MAX, "one queue cannot park more than the shard");
 const _: () =
     assert!(PARK_MAX.as_secs() < IDLE_MAX.as_secs(), "a parked pull must not outlive its connection");

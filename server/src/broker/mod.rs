@@ -36,8 +36,10 @@ pub mod identity;
 pub mod limits;
 pub mod outcome;
 mod parked_pull;
+pub mod planted;
 pub mod registration;
 mod reply;
+mod retry;
 mod session;
 mod table;
 #[cfg(test)]
@@ -45,6 +47,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+pub mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,7 +55,7 @@ use std::time::Duration;
 use ringmq_conn::ConnId;
 use ringmq_engine::env::Env;
 use ringmq_engine::state::QueueRef;
-use ringmq_engine::store::{AppendError, ReadError, Ticket};
+use ringmq_engine::store::{AppendError, Piece, ReadError, Ticket};
 use ringmq_engine::{Batch, Store};
 use ringmq_wire::name::AUTO_CREATE_TOPIC;
 use ringmq_wire::{Head, HeadFormat};
@@ -66,11 +69,12 @@ use facts::topic_config::{self, TopicConfig};
 use group::Groups;
 pub use identity::{Administration, Identity, Settings};
 use limits::{IDLE_MAX, MEMBER_EXPIRY, SCAN_EVERY};
-use outcome::{Inspection, Now, OutItem, Outbox, Outcome, Question};
+use outcome::{Inspection, Now, OutItem, Outbox, Outcome, Question, ReadFor};
 use parked_pull::{ParkedPull, ParkedPulls};
 use reply::{Refusal, Reply};
 use session::Sessions;
 use topic::Topics;
+use waiting::WaitingMessages;
 
 /// Why a broker cannot begin with the store it was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +100,7 @@ pub struct Broker<E: Env> {
     conditions: Conditions,
     sessions: Sessions,
     parked: ParkedPulls,
+    waiting: WaitingMessages,
     counters: Counters,
     scratch: Scratch,
     /// Groups whose members are to be told that others came or went; emptied after every event.
@@ -112,6 +117,8 @@ struct Scratch {
     batch: Batch,
     key: Vec<u8>,
     properties: Vec<u8>,
+    /// Properties of a waiting record.
+    waiting: Vec<u8>,
     text: String,
     pulls: Vec<ParkedPull>,
 }
@@ -146,6 +153,7 @@ impl<E: Env> Broker<E> {
             conditions: Conditions::default(),
             sessions: Sessions::default(),
             parked: ParkedPulls::default(),
+            waiting: WaitingMessages::new(now),
             counters: Counters::new(now),
             scratch: Scratch::default(),
             changed_groups: Vec::new(),
@@ -250,6 +258,10 @@ impl<E: Env> Broker<E> {
         };
         if head.is_one_way() {
             out.bytes.truncate(start);
+            // There is no answer, but there is something to be done.
+            if let Outcome::Inspect(pieces, question) = outcome {
+                out.inspections.push(Inspection { conn, format, opaque: head.opaque, pieces, question });
+            }
         } else {
             leave(out, (conn, format, head.opaque), start, outcome);
         }
@@ -265,12 +277,15 @@ impl<E: Env> Broker<E> {
         out: &mut Outbox<E>,
     ) {
         let Inspection { conn, format, opaque, pieces, question } = inspection;
-        let start = out.bytes.len();
+        let (start, one_way) = (out.bytes.len(), question.is_one_way());
         let mut reply = Reply { format, opaque, out: &mut out.bytes };
         let decided = match (read, question) {
             (Err(failure), _) => Err(Refusal::Read(failure)),
             (Ok(()), Question::HaveKey(look_up)) => {
                 handler::query::inspected(self, look_up, &pieces, now, &mut reply)
+            }
+            (Ok(()), Question::GivenBack(given)) => {
+                handler::send_back::give_back(self, &given, &Piece::gather(&pieces), now, &mut reply)
             }
             (Ok(()), Question::Fulfil(pull)) => Ok(handler::pull::inspected(self, pull, &pieces, &mut reply)),
         };
@@ -279,6 +294,9 @@ impl<E: Env> Broker<E> {
             reply.refuse(&refusal);
             Outcome::Reply
         });
+        if one_way {
+            return out.bytes.truncate(start);
+        }
         leave(out, (conn, format, opaque), start, outcome);
     }
 
@@ -302,9 +320,25 @@ impl<E: Env> Broker<E> {
             handler::pull::expired(self, pull, out);
         }
         self.scratch.pulls = expired;
+        if self.waiting.next_due().is_some_and(|due| due <= now.monotonic) {
+            self.move_waiting(now, out);
+        }
         if now.monotonic >= self.scan_due {
             self.scan_due = now.monotonic + SCAN_EVERY;
             self.scan(now, out);
+        }
+    }
+
+    /// Records that were asked for by [`Outbox::reads`]: their bytes, one behind the other.
+    pub fn read_done(
+        &mut self,
+        what: ReadFor,
+        read: Result<Vec<u8>, ReadError>,
+        now: Now,
+        out: &mut Outbox<E>,
+    ) {
+        match what {
+            ReadFor::Waiting(messages) => self.waiting_read(messages, read, now, out),
         }
     }
 
@@ -326,6 +360,11 @@ impl<E: Env> Broker<E> {
     pub fn next_due(&self) -> Option<Duration> {
         let scan = self.scan_due;
         Some(self.parked.next_deadline().map_or(scan, |deadline| deadline.min(scan)))
+    }
+
+    /// When [`Broker::tick`] has something to do that is to happen at its time, within a few milliseconds (monotonic).
+    pub fn next_move(&self) -> Option<Duration> {
+        self.waiting.next_due()
     }
 
     /// The topics, for registration.

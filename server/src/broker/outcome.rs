@@ -6,8 +6,10 @@ use ringmq_engine::store::{Piece, Ticket};
 use ringmq_wire::HeadFormat;
 use std::time::Duration;
 
+use super::facts::waiting::Waiting;
 use super::handler::pull::ConditionalPull;
 use super::handler::query::KeyLookUp;
+use super::handler::send_back::GivenBack;
 
 /// The moment a request is handled at; handed in, never asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,18 @@ pub enum Question {
     HaveKey(KeyLookUp),
     /// Which of them fulfil the condition of a pull?
     Fulfil(ConditionalPull),
+    /// What becomes of this one, that a consumer gives back?
+    GivenBack(GivenBack),
+}
+
+impl Question {
+    /// Nobody waits for the answer: the call was one-way.
+    pub fn is_one_way(&self) -> bool {
+        match self {
+            Question::HaveKey(_) | Question::Fulfil(_) => false,
+            Question::GivenBack(given) => given.one_way,
+        }
+    }
 }
 
 /// Records that a handler must see before it can reply: the loop reads them, and hands them to
@@ -71,6 +85,24 @@ pub struct Outbox<E: Env> {
     pub inspections: Vec<Inspection<E>>,
     /// Connections to close after their items.
     pub close: Vec<ConnId>,
+    /// Records to be read; each comes back through [`Broker::read_done`](super::Broker::read_done).
+    pub reads: Vec<RecordRead<E>>,
+}
+
+/// Records that a rule needs and that are not in memory. The loop reads them, whole and checked.
+#[derive(Debug)]
+pub struct RecordRead<E: Env> {
+    /// What for.
+    pub what: ReadFor,
+    /// One per record, in the order in which their bytes are wanted.
+    pub pieces: Vec<Piece<E>>,
+}
+
+/// Who needs records.
+#[derive(Debug)]
+pub enum ReadFor {
+    /// These messages, soon to be delivered.
+    Waiting(Vec<Waiting>),
 }
 
 /// One frame for one connection.
@@ -92,6 +124,7 @@ pub struct OutItem<E: Env> {
 
 impl<E: Env> Default for Outbox<E> {
     fn default() -> Self {
-        Outbox { bytes: Vec::new(), items: Vec::new(), inspections: Vec::new(), close: Vec::new() }
+        let (bytes, items, close) = (Vec::new(), Vec::new(), Vec::new());
+        Outbox { bytes, items, inspections: Vec::new(), close, reads: Vec::new() }
     }
 }

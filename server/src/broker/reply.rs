@@ -78,11 +78,11 @@ pub enum Refusal {
         "the broker[{0}] sending transaction message is forbidden: this broker has no transactions, send an ordinary message"
     )]
     HalfMessage(String),
-    /// A message for later.
+    /// A timer that is no number, or too far away.
     #[error(
-        "the message has the property {0}, and this broker does not deliver later: send it without, when it is due"
+        "timer message illegal, the delay time should not be bigger than the max delay {horizon_ms}ms; or if set del msg, the delay time should be bigger than the current time"
     )]
-    Delay(&'static str),
+    Timer { horizon_ms: i64 },
     /// Over a record's bounds.
     #[error(
         "the message is illegal, maybe msg body or properties length not matched. msg body length limit {BODY_BYTES_MAX}B, msg properties length limit {PROPERTIES_BYTES_MAX}B, found {body} and {properties}"
@@ -103,11 +103,24 @@ pub enum Refusal {
     /// Too many messages in a batch.
     #[error("the batch has more than {MESSAGES_PER_BATCH_MAX} messages; send it in parts")]
     BatchTooLong,
-    /// A returned message.
-    #[error(
-        "this broker does not take messages back: send it to the topic {0}, as clients do by themselves after this answer"
-    )]
-    SendBack(String),
+    /// No record begins where a consumer says that the one lies that it gives back.
+    #[error("look message by offset failed, {0}")]
+    NoRecordGivenBack(i64),
+    /// A record that a request needs cannot be read.
+    #[error("the record cannot be read: {0}")]
+    Unreadable(String),
+    /// A retry topic that may not be written.
+    #[error("the topic[{0}] sending message is forbidden")]
+    TopicNotWritable(String),
+    /// The operator does not allow it.
+    #[error("recall failed, operation is forbidden")]
+    RecallForbidden,
+    /// No such topic, asked by who recalls a timer.
+    #[error("recall failed, the topic[{0}] not exist")]
+    RecallTopicUnknown(String),
+    /// A recall that names no timer of ours.
+    #[error("{0}")]
+    Recall(&'static str),
 
     /// No such group, and it is not created.
     #[error("subscription group [{0}] does not exist, create it with `mqadmin updateSubGroup`")]
@@ -227,7 +240,9 @@ fn append_remark(error: &AppendError) -> String {
             format!("[PC_SYNCHRONIZED]broker busy, start flow control for a while: {error}")
         }
         AppendError::TooLarge { .. } => format!("the message is illegal: {error}"),
-        AppendError::TooManyFacts { .. } => format!("{error}; delete topics or groups that are not used"),
+        AppendError::TooManyFacts { .. } => format!(
+            "{error}; delete topics or groups that are not used, or wait until delayed messages are delivered"
+        ),
         AppendError::DiskNearlyFull { used_percent, .. } => {
             let ratio = f64::from(*used_percent) / 100.0;
             format!("service not available now. the broker's disk is full [CL: {ratio:5.2}]: {error}")
@@ -248,7 +263,8 @@ impl Refusal {
             Refusal::Field(_)
             | Refusal::Body(_)
             | Refusal::TopicAttribute(_)
-            | Refusal::SendBack(_)
+            | Refusal::NoRecordGivenBack(_)
+            | Refusal::Unreadable(_)
             | Refusal::NoPropertyFilter(_)
             | Refusal::NoMembers(_)
             | Refusal::ProducersNotHere(_)
@@ -267,10 +283,13 @@ impl Refusal {
             | Refusal::TooManyLocks
             | Refusal::TooManyDefinitions => response::SYSTEM_ERROR,
             Refusal::TooManyParked | Refusal::KeysDamaged => response::SYSTEM_BUSY,
+            Refusal::Recall(_) => response::ILLEGAL_OPERATION,
             Refusal::NotSupported(_) => response::REQUEST_CODE_NOT_SUPPORTED,
             Refusal::AdministrationElsewhere
             | Refusal::SendForbidden(_)
             | Refusal::TopicNotReadable(_)
+            | Refusal::TopicNotWritable(_)
+            | Refusal::RecallForbidden
             | Refusal::HalfMessage(_)
             | Refusal::GroupMayNotConsume(_)
             | Refusal::GroupMayNotBroadcast(_) => response::NO_PERMISSION,
@@ -280,8 +299,10 @@ impl Refusal {
             | Refusal::ReadQueue { .. }
             | Refusal::QueueCount { .. }
             | Refusal::Perm(_) => response::INVALID_PARAMETER,
-            Refusal::TopicUnknown(_) | Refusal::TopicAbsent(_) => response::TOPIC_NOT_EXIST,
-            Refusal::Delay(_)
+            Refusal::TopicUnknown(_) | Refusal::TopicAbsent(_) | Refusal::RecallTopicUnknown(_) => {
+                response::TOPIC_NOT_EXIST
+            }
+            Refusal::Timer { .. }
             | Refusal::MessageTooLarge { .. }
             | Refusal::Draft(_)
             | Refusal::Batch(_)

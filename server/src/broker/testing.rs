@@ -25,7 +25,7 @@ use ringmq_wire::frame::{self, Decoded};
 use ringmq_wire::record::{self, Record};
 use ringmq_wire::{HeadFormat, HeadScratch, OutHead, Value};
 
-use super::outcome::{Now, OutItem, Outbox};
+use super::outcome::{Now, OutItem, Outbox, RecordRead};
 use super::{Broker, Identity, Settings};
 
 /// The folder of the simulated store.
@@ -304,7 +304,8 @@ impl Table {
     pub fn pass(&mut self, duration: Duration) {
         let end = self.sim.now() + duration;
         loop {
-            let due = self.broker.next_due().unwrap_or(end).min(end);
+            let due = [self.broker.next_due(), self.broker.next_move()].into_iter().flatten().min();
+            let due = due.unwrap_or(end).min(end);
             self.sim.run_for(due.saturating_sub(self.sim.now()));
             let now = self.now();
             self.broker.tick(now, &mut self.outbox);
@@ -361,9 +362,20 @@ impl Table {
         }
     }
 
+    /// Reads what rules asked for, as the loop does it.
+    fn read_records(&mut self) {
+        while let Some(RecordRead { what, mut pieces }) = self.outbox.reads.pop() {
+            let fetched = self.sim.run_until(self.store.fetch(&mut pieces)).unwrap();
+            let read = fetched.map(|()| Piece::gather(&pieces).into_owned());
+            let now = self.now();
+            self.broker.read_done(what, read, now, &mut self.outbox);
+        }
+    }
+
     /// Moves what may leave from the outbox to the inbox.
     fn collect(&mut self) {
         self.inspect();
+        self.read_records();
         let Outbox { bytes, items, close, .. } = &mut self.outbox;
         for item in items.drain(..) {
             self.waiting.push((bytes[item.start..item.start + item.len].to_vec(), item));

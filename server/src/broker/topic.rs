@@ -20,7 +20,7 @@ use ringmq_engine::env::Env;
 use ringmq_engine::state::QueueRef;
 use ringmq_wire::name::{
     self, AUTO_CREATE_TOPIC, BENCHMARK_TOPIC, HALF_OP_TOPIC, HALF_TOPIC, OFFSET_MOVED_TOPIC, SCHEDULE_TOPIC,
-    SELF_TEST_TOPIC, TRACE_TOPIC,
+    SELF_TEST_TOPIC, TIMER_TOPIC, TRACE_TOPIC,
 };
 
 use super::facts::topic_config::{self, Perm, TopicConfig};
@@ -152,6 +152,7 @@ pub fn put(batch: &mut Batch, key: &mut Vec<u8>, config: &TopicConfig) {
 /// inherits from it, which is what Apache does.
 pub fn system_topics(identity: &Identity, settings: &Settings) -> Vec<TopicConfig> {
     let pattern = if settings.auto_create_topic { Perm::READ_WRITE_INHERIT } else { Perm::READ_WRITE };
+    let levels = u32::try_from(settings.waits.levels.count()).expect("DELAY_LEVELS_MAX is small");
     vec![
         TopicConfig::new(AUTO_CREATE_TOPIC, settings.default_topic_queues, pattern),
         TopicConfig::new(&identity.cluster, 16, Perm::READ_WRITE_INHERIT),
@@ -159,7 +160,8 @@ pub fn system_topics(identity: &Identity, settings: &Settings) -> Vec<TopicConfi
         TopicConfig::new(SELF_TEST_TOPIC, 1, Perm::READ_WRITE),
         TopicConfig::new(BENCHMARK_TOPIC, 1_024, Perm::READ_WRITE),
         TopicConfig::new(OFFSET_MOVED_TOPIC, 1, Perm::READ_WRITE),
-        TopicConfig::new(SCHEDULE_TOPIC, 18, Perm::READ_WRITE),
+        TopicConfig::new(SCHEDULE_TOPIC, levels, Perm::READ_WRITE),
+        TopicConfig::new(TIMER_TOPIC, 1, Perm::READ_WRITE),
         TopicConfig::new(TRACE_TOPIC, 1, Perm::READ_WRITE),
         TopicConfig::new(&format!("{}_REPLY_TOPIC", identity.cluster), 1, Perm::READ_WRITE),
         TopicConfig::new(HALF_TOPIC, 1, Perm::READ_WRITE),

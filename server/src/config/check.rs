@@ -8,7 +8,7 @@ use ringmq_engine::limits::{RESERVE_PART_MAX, SEGMENT_BYTES_MAX};
 
 use super::Settings;
 use super::value::ByteSize;
-use crate::broker::limits::BODY_BYTES_MAX;
+use crate::broker::limits::{BODY_BYTES_MAX, TIMER_HORIZON_MAX};
 
 /// Most shards of a node; more than any machine has cores.
 pub const SHARDS_MAX: usize = 1024;
@@ -103,6 +103,13 @@ pub fn check(settings: &Settings) -> Result<(), CheckError> {
         if value == 0 || value > max {
             return fail(key, format!("is {value}; write 1 to {max}"));
         }
+    }
+    if settings.delay.timer_horizon.is_zero() || settings.delay.timer_horizon > TIMER_HORIZON_MAX {
+        let days = TIMER_HORIZON_MAX.as_secs() / 86_400;
+        return fail(
+            "delay.timer_horizon",
+            format!("is {:?}; write 1ms to {days}d", settings.delay.timer_horizon),
+        );
     }
     check_disk(settings)
 }

@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::broker::waiting::rule::DelayLevels;
+
 /// A type that a setting can have.
 pub trait Setting: Sized {
     /// What a value looks like, for errors: `a size such as 256MiB`.
@@ -158,6 +160,18 @@ impl Setting for PathBuf {
 
     fn toml(&self) -> String {
         quoted(&self.to_string_lossy())
+    }
+}
+
+impl Setting for DelayLevels {
+    const EXPECTED: &'static str = "times with their units, such as \"1s 5s 10s\" (s, m, h or d)";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        DelayLevels::parse(text).map_err(|error| error.to_string())
+    }
+
+    fn toml(&self) -> String {
+        quoted(&self.to_string())
     }
 }
 

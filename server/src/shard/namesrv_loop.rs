@@ -97,7 +97,7 @@ impl<E: Env, N: Network> NameServerLoop<E, N> {
         self.events = events;
         self.send();
         self.connections.flush(&mut self.network);
-        self.clock.set(self.rules.next_due());
+        self.clock.set(self.rules.next_due(), None);
     }
 
     fn received(&mut self, conn: ConnId, buffer: ringmq_conn::network::BufferRef, now: Now) {

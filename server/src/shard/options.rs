@@ -11,6 +11,7 @@ use ringmq_engine::space::SpaceLimits;
 use ringmq_engine::store::{FlushHow, StoreOptions};
 
 use crate::broker::identity::{self, Administration, Identity};
+use crate::broker::waiting::rule::Waits;
 use crate::config::Settings;
 use crate::config::value::{ByteSize, Flush, FlushMethod};
 
@@ -78,6 +79,11 @@ pub fn broker(settings: &Settings, shard: usize) -> identity::Settings {
         property_filter: settings.groups.property_filter,
         trace_on: true,
         administration: Administration::Anyone,
+        waits: Waits {
+            levels: settings.delay.levels.clone(),
+            horizon_ms: i64::try_from(settings.delay.timer_horizon.as_millis()).unwrap_or(i64::MAX),
+            recall: settings.delay.recall,
+        },
     }
 }
 

@@ -44,7 +44,7 @@ use super::record_slice::RecordSlice;
 use super::spin::Spin;
 use super::stop::Stop;
 use crate::broker::Broker;
-use crate::broker::outcome::{Inspection, Now, OutItem, Outbox, Question};
+use crate::broker::outcome::{Inspection, Now, OutItem, Outbox, Question, ReadFor, RecordRead};
 use crate::broker::registration::{Action, Registration};
 
 /// Network turns before the loop yields to the runtime.
@@ -86,6 +86,7 @@ pub struct Shard<E: Env, N: Network<Slice = RecordSlice<E>>> {
     slices: Vec<RecordSlice<E>>,
     grown: Vec<ringmq_engine::state::QueueRef>,
     cold: ColdReads<E>,
+    rule_reads: RuleReads,
     clock: Rc<Clock>,
     spin: Spin,
     draining_since: Option<Duration>,
@@ -100,6 +101,16 @@ struct ColdReads<E: Env> {
 
 /// A read that has ended, for whom, and how.
 type DoneRead<E> = (ConnId, ColdRead<E>, Result<(), ReadError>);
+
+/// Such a read that has ended: what for, and the records' bytes.
+type DoneRuleRead = (ReadFor, Result<Vec<u8>, ReadError>);
+
+/// Reads that the broker's rules asked for. The broker bounds how many there are.
+#[derive(Default)]
+struct RuleReads {
+    running: usize,
+    done: Rc<RefCell<Vec<DoneRuleRead>>>,
+}
 
 struct ColdRead<E: Env> {
     opaque: i32,
@@ -151,6 +162,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             slices: Vec::new(),
             grown: Vec::new(),
             cold: ColdReads { waiting: VecDeque::new(), running: 0, done: Rc::default() },
+            rule_reads: RuleReads::default(),
             clock,
             spin: Spin::new(Duration::ZERO),
             draining_since: None,
@@ -219,6 +231,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             self.broker.grown(&self.grown, now, &mut self.outbox);
         }
         self.take_cold(now);
+        self.take_rule_reads(now);
         self.send_outbox();
     }
 
@@ -242,7 +255,8 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
     /// Tells the clock when something is due next. While draining, every step: waiting has an end.
     fn set_clock(&self) {
         let due = [self.broker.next_due(), self.registration.next_due()].into_iter().flatten().min();
-        self.clock.set(if self.stop.is_raised() { Some(self.env.monotonic()) } else { due });
+        let due = if self.stop.is_raised() { Some(self.env.monotonic()) } else { due };
+        self.clock.set(due, self.broker.next_move());
     }
 
     /// One network turn. Says whether nothing happened.
@@ -318,7 +332,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
 
     /// Routes everything that the broker wants to say.
     fn send_outbox(&mut self) {
-        let Outbox { bytes, items, inspections, close } = &mut self.outbox;
+        let Outbox { bytes, items, inspections, close, .. } = &mut self.outbox;
         for item in items.drain(..) {
             let OutItem { conn, start, len, wait, pieces, opaque } = item;
             let head = &bytes[start..start + len];
@@ -360,6 +374,27 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
             self.network.close(conn);
         }
         self.start_cold();
+        self.start_rule_reads();
+    }
+
+    fn start_rule_reads(&mut self) {
+        for RecordRead { what, mut pieces } in self.outbox.reads.drain(..) {
+            self.rule_reads.running += 1;
+            let (store, done, wake) = (self.store.clone(), self.rule_reads.done.clone(), self.wake.clone());
+            self.env.spawn(TaskClass::Read, async move {
+                let read = store.fetch(&mut pieces).await.map(|()| Piece::gather(&pieces).into_owned());
+                done.borrow_mut().push((what, read));
+                wake.fire();
+            });
+        }
+    }
+
+    fn take_rule_reads(&mut self, now: Now) {
+        let done = std::mem::take(&mut *self.rule_reads.done.borrow_mut());
+        for (what, read) in done {
+            self.rule_reads.running -= 1;
+            self.broker.read_done(what, read, now, &mut self.outbox);
+        }
     }
 
     fn start_cold(&mut self) {
@@ -452,6 +487,7 @@ impl<E: Env, N: Network<Slice = RecordSlice<E>>> Shard<E, N> {
         let Some(since) = self.draining_since else { return false };
         let quiet = self.held.is_empty()
             && self.cold.running == 0
+            && self.rule_reads.running == 0
             && self.registration.is_shut_down()
             && self.connections.iter().all(|conn| self.network.unsent(conn) == 0);
         quiet || self.env.monotonic() > since + DRAIN_MAX

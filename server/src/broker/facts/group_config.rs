@@ -1,6 +1,6 @@
 //! A consumer group's definition, as a fact.
 //!
-//! Key: 0x02, then the group's name. Value, 36 bytes:
+//! Key: 0x02, then the group's name. Value, 36 bytes, and a retry policy if it is not the default:
 //!
 //! ```text
 //! 0      1      2      4              8              12             16             20       28       36
@@ -11,6 +11,14 @@
 //!
 //! bits: 1 consume, 2 from min, 4 broadcast, 8 orderly, 16 notify.
 //!
+//! ```text
+//! 36     37        45        53           61
+//! ├──────┼─────────┼─────────┼────────────┤
+//! │ 0x01 │ initial │   max   │ multiplier │       an exponential policy, milliseconds
+//! ├──────┼─────────┴─────────┴──┄
+//! │ 0x02 │ waits, 8 bytes each                   a customized one
+//! ```
+//!
 //! Source: `remoting/.../protocol/subscription/SubscriptionGroupConfig.java`.
 
 use super::{FactError, u32_at, u64_at};
@@ -19,11 +27,47 @@ use super::{FactError, u32_at, u64_at};
 pub const PREFIX: u8 = 0x02;
 
 const FORMAT: u8 = 1;
+const POLICY_EXPONENTIAL: u8 = 1;
+const POLICY_CUSTOMIZED: u8 = 2;
 const BIT_CONSUME: u8 = 1;
 const BIT_FROM_MIN: u8 = 2;
 const BIT_BROADCAST: u8 = 4;
 const BIT_ORDERLY: u8 = 8;
 const BIT_NOTIFY: u8 = 16;
+
+/// How long a message waits before it is delivered again. (RocketMQ: GroupRetryPolicy)
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RetryPolicy {
+    /// By the delay level that the consumer asks for, or by the level for the number of tries.
+    #[default]
+    Levels,
+    /// Each wait is a multiple of the one before.
+    Exponential {
+        /// The first wait.
+        initial_ms: u64,
+        /// The longest.
+        max_ms: u64,
+        /// The factor.
+        multiplier: u64,
+    },
+    /// These waits, in milliseconds. The first redelivery takes the third.
+    Customized(Vec<u64>),
+}
+
+impl RetryPolicy {
+    fn decode(bytes: &[u8]) -> Option<RetryPolicy> {
+        let Some((kind, numbers)) = bytes.split_first() else { return Some(RetryPolicy::Levels) };
+        let (numbers, []) = numbers.as_chunks::<8>() else { return None };
+        let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+        match (*kind, &numbers[..]) {
+            (POLICY_EXPONENTIAL, &[initial_ms, max_ms, multiplier]) => {
+                Some(RetryPolicy::Exponential { initial_ms, max_ms, multiplier })
+            }
+            (POLICY_CUSTOMIZED, [_, ..]) => Some(RetryPolicy::Customized(numbers)),
+            _ => None,
+        }
+    }
+}
 
 /// A consumer group's definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +88,8 @@ pub struct GroupConfig {
     pub retry_queues: u32,
     /// Redeliveries before a message is given up.
     pub retry_max: i32,
+    /// How long a message waits before each.
+    pub retry_policy: RetryPolicy,
     /// Minutes; kept for tools (`consumeTimeoutMinute`).
     pub consume_timeout_minutes: u32,
     /// Kept for tools.
@@ -66,6 +112,7 @@ impl GroupConfig {
             notify: true,
             retry_queues: 1,
             retry_max: 16,
+            retry_policy: RetryPolicy::Levels,
             consume_timeout_minutes: 15,
             sys_flag: 0,
             broker_id: 0,
@@ -90,6 +137,19 @@ impl GroupConfig {
         out.extend_from_slice(&self.sys_flag.to_be_bytes());
         out.extend_from_slice(&self.broker_id.to_be_bytes());
         out.extend_from_slice(&self.broker_id_when_slow.to_be_bytes());
+        match &self.retry_policy {
+            RetryPolicy::Levels => {}
+            RetryPolicy::Exponential { initial_ms, max_ms, multiplier } => {
+                out.push(POLICY_EXPONENTIAL);
+                [initial_ms, max_ms, multiplier]
+                    .into_iter()
+                    .for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+            }
+            RetryPolicy::Customized(waits_ms) => {
+                out.push(POLICY_CUSTOMIZED);
+                waits_ms.iter().for_each(|ms| out.extend_from_slice(&ms.to_be_bytes()));
+            }
+        }
     }
 
     /// Reads a fact.
@@ -100,9 +160,7 @@ impl GroupConfig {
             return Err(FactError::new(key, "an unknown form of a group's definition"));
         };
         let other_length = || FactError::new(key, "a group's definition of another length");
-        if value.len() != 36 {
-            return Err(other_length());
-        }
+        let (_, policy) = value.split_at_checked(36).ok_or_else(other_length)?;
         let word = |at| u32_at(value, at).ok_or_else(other_length);
         Ok(GroupConfig {
             name: name.into(),
@@ -113,6 +171,8 @@ impl GroupConfig {
             notify: bits & BIT_NOTIFY != 0,
             retry_queues: word(4)?,
             retry_max: word(8)?.cast_signed(),
+            retry_policy: RetryPolicy::decode(policy)
+                .ok_or_else(|| FactError::new(key, "an unknown retry policy"))?,
             consume_timeout_minutes: word(12)?,
             sys_flag: word(16)?,
             broker_id: u64_at(value, 20).ok_or_else(other_length)?,
@@ -157,6 +217,7 @@ mod tests {
             notify: false,
             retry_queues: 7,
             retry_max: -1,
+            retry_policy: RetryPolicy::Levels,
             consume_timeout_minutes: 8,
             sys_flag: 9,
             broker_id: 10,
@@ -167,5 +228,20 @@ mod tests {
         assert_eq!(GroupConfig::decode(b"\x02g", &value), Ok(config));
         assert!(GroupConfig::decode(b"\x02g", &value[..35]).is_err());
         assert!(GroupConfig::decode(b"\x02g", &[3]).is_err());
+    }
+
+    #[test]
+    fn a_retry_policy_follows_the_rest_and_comes_back() {
+        let exponential = RetryPolicy::Exponential { initial_ms: 1, max_ms: 2, multiplier: 3 };
+        for (policy, bytes) in [(exponential, 36 + 25), (RetryPolicy::Customized(vec![4, 5]), 36 + 17)] {
+            let config = GroupConfig { retry_policy: policy, ..GroupConfig::new("g") };
+            let mut value = Vec::new();
+            config.encode(&mut value);
+            assert_eq!(value.len(), bytes);
+            assert_eq!(GroupConfig::decode(b"\x02g", &value), Ok(config));
+            assert!(GroupConfig::decode(b"\x02g", &value[..bytes - 1]).is_err());
+            value[36] = 9;
+            assert!(GroupConfig::decode(b"\x02g", &value).is_err());
+        }
     }
 }

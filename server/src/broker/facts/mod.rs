@@ -4,9 +4,10 @@
 //! | --- | --- | --- | --- |
 //! | 0x00 | the engine's own | | |
 //! | 0x01 | [`topic_config`] | topic | 16 bytes |
-//! | 0x02 | [`group_config`] | group | 36 bytes |
+//! | 0x02 | [`group_config`] | group | 36 bytes or more |
 //! | 0x03 | [`group_offset`] | group, 0, topic, 0, queue id | 8 bytes |
-//! | 0x80 … 0xff | those that keep a record from retiring: [`ringmq_engine::pointing`]; none yet | | its place, then more |
+//! | 0x80 … 0xff | those that keep a record from retiring: [`ringmq_engine::pointing`] | | its place, then more |
+//! | 0x80 | [`waiting`]: a message until its time | due time, level, queue offset | 8 or 16 bytes |
 //!
 //! The numbers are on disks: they are never given to something else.
 //!
@@ -17,6 +18,7 @@
 pub mod group_config;
 pub mod group_offset;
 pub mod topic_config;
+pub mod waiting;
 
 /// A fact that this program cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -42,6 +42,10 @@ pub fn config<E: Env>(
     line("defaultTopicQueueNums", &settings.default_topic_queues);
     line("traceOn", &settings.trace_on);
     line("longPollingEnable", &true);
+    line("messageDelayLevel", &settings.waits.levels);
+    line("timerWheelEnable", &true);
+    line("timerMaxDelaySec", &(settings.waits.horizon_ms / 1_000));
+    line("recallMessageEnable", &settings.waits.recall);
     line("rejectTransactionMessage", &true);
     line("maxMessageSize", &BODY_BYTES_MAX);
     line("maxTransferBytesOnMessageInMemory", &PULL_BYTES_MAX);
@@ -109,6 +113,7 @@ pub fn runtime<E: Env>(
     for absent in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum", "dispatchBehindBytes"] {
         put(absent, &0);
     }
+    put("timerLatenessMs", &broker.waiting.lateness.line());
     put("timerEnqueueTps", &"0.0");
     put("timerDequeueTps", &"0.0");
     put("pageCacheLockTimeMills", &0);

@@ -1,8 +1,7 @@
 //! Groups: define (200, 225), delete (207), look at (201, 352), who is there (203, 204, 328), and how far they are
 //! (208, 43, 343, 345).
 //!
-//! Differences from Apache: attributes, and a retry policy other than the default, are refused instead of kept
-//! without effect.
+//! Differences from Apache: attributes are refused instead of kept without effect.
 //!
 //! Source: `broker/.../processor/AdminBrokerProcessor.java`.
 
@@ -18,8 +17,8 @@ use ringmq_wire::request::admin::{
     ProducerGroupRequest, QueueProgress, TopicList,
 };
 use ringmq_wire::request::group::{
-    DeleteGroup, GroupDefinition, GroupDefinitionRequest, GroupDefinitions, GroupTable, GroupTableReply,
-    GroupTableRequest, RetryPolicy,
+    CustomizedPolicy, DeleteGroup, ExponentialPolicy, GroupDefinition, GroupDefinitionRequest,
+    GroupDefinitions, GroupTable, GroupTableReply, GroupTableRequest, RetryPolicy as SaidPolicy,
 };
 use ringmq_wire::request::heartbeat::GroupRequest;
 use ringmq_wire::request::queue::QueueName;
@@ -27,11 +26,13 @@ use ringmq_wire::request::subscription::Subscription;
 use ringmq_wire::request::topic::DataVersion;
 use serde::Serialize;
 
-use crate::broker::facts::group_config::{self, GroupConfig};
+use crate::broker::facts::group_config::{self, GroupConfig, RetryPolicy};
 use crate::broker::facts::group_offset;
 use crate::broker::group::membership::Member;
 use crate::broker::group::{self, Group, offsets};
-use crate::broker::limits::{DEFINITIONS_PER_LIST_MAX, QUEUES_PER_TOPIC_MAX};
+use crate::broker::limits::{
+    DEFINITIONS_PER_LIST_MAX, QUEUES_PER_TOPIC_MAX, RETRY_WAITS_MAX, TIMER_HORIZON_MAX,
+};
 use crate::broker::outcome::Outcome;
 use crate::broker::reply::{Refusal, Reply};
 use crate::broker::table;
@@ -362,7 +363,7 @@ fn definition(config: &GroupConfig) -> GroupDefinition {
         consume_message_orderly: config.orderly,
         consume_timeout_minute: config.consume_timeout_minutes.cast_signed(),
         group_name: (&*config.name).into(),
-        group_retry_policy: RetryPolicy::default(),
+        group_retry_policy: say_policy(&config.retry_policy),
         group_sys_flag: config.sys_flag.cast_signed(),
         notify_consumer_ids_changed_enable: config.notify,
         retry_max_times: config.retry_max,
@@ -377,9 +378,6 @@ fn read_definition(said: &GroupDefinition) -> Result<GroupConfig, Refusal> {
     if !said.attributes.is_empty() {
         return Err(Refusal::GroupSetting("attributes"));
     }
-    if said.group_retry_policy != RetryPolicy::default() {
-        return Err(Refusal::GroupSetting("retry policy"));
-    }
     let retry_queues = u32::try_from(said.retry_queues).ok().filter(|queues| *queues <= QUEUES_PER_TOPIC_MAX);
     Ok(GroupConfig {
         name: said.group_name.as_str().into(),
@@ -390,9 +388,54 @@ fn read_definition(said: &GroupDefinition) -> Result<GroupConfig, Refusal> {
         notify: said.notify_consumer_ids_changed_enable,
         retry_queues: retry_queues.ok_or(Refusal::GroupSetting("number of retry queues"))?,
         retry_max: said.retry_max_times,
+        retry_policy: read_policy(&said.group_retry_policy).ok_or(Refusal::GroupSetting("retry policy"))?,
         consume_timeout_minutes: said.consume_timeout_minute.cast_unsigned(),
         sys_flag: said.group_sys_flag.cast_unsigned(),
         broker_id: said.broker_id.cast_unsigned(),
         broker_id_when_slow: said.which_broker_when_consume_slowly.cast_unsigned(),
     })
+}
+
+/// A policy, if its times and their number are within their bounds.
+fn read_policy(said: &SaidPolicy) -> Option<RetryPolicy> {
+    let time =
+        |ms: &i64| u64::try_from(*ms).ok().filter(|ms| u128::from(*ms) <= TIMER_HORIZON_MAX.as_millis());
+    match said.kind.as_str() {
+        "EXPONENTIAL" => {
+            let said = said.exponential_retry_policy.clone().unwrap_or_default();
+            let (initial_ms, max_ms) = (time(&said.initial)?, time(&said.max)?);
+            let multiplier = u64::try_from(said.multiplier).ok().filter(|multiplier| *multiplier > 0)?;
+            Some(RetryPolicy::Exponential { initial_ms, max_ms, multiplier })
+        }
+        "CUSTOMIZED" => match said.customized_retry_policy.as_ref().map(|said| &said.next[..]) {
+            None | Some([]) => Some(RetryPolicy::Levels),
+            Some(next) if next.len() <= RETRY_WAITS_MAX => {
+                next.iter().map(time).collect::<Option<Vec<u64>>>().map(RetryPolicy::Customized)
+            }
+            Some(_) => None,
+        },
+        _ => None,
+    }
+}
+
+fn say_policy(policy: &RetryPolicy) -> SaidPolicy {
+    let number = |number: u64| number.cast_signed();
+    match policy {
+        RetryPolicy::Levels => SaidPolicy::default(),
+        RetryPolicy::Exponential { initial_ms, max_ms, multiplier } => SaidPolicy {
+            kind: "EXPONENTIAL".to_owned(),
+            exponential_retry_policy: Some(ExponentialPolicy {
+                initial: number(*initial_ms),
+                max: number(*max_ms),
+                multiplier: number(*multiplier),
+            }),
+            customized_retry_policy: None,
+        },
+        RetryPolicy::Customized(waits_ms) => SaidPolicy {
+            customized_retry_policy: Some(CustomizedPolicy {
+                next: waits_ms.iter().copied().map(number).collect(),
+            }),
+            ..SaidPolicy::default()
+        },
+    }
 }

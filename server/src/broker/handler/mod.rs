@@ -12,6 +12,8 @@ pub(super) mod lock;
 pub(super) mod offset;
 pub(super) mod pull;
 pub(super) mod query;
+pub(super) mod recall;
 pub(super) mod send;
+pub(super) mod send_back;
 pub(super) mod topic_admin;
 pub(super) mod view;

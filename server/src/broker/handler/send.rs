@@ -10,7 +10,7 @@
 //! | the topic has no such queue | 29 |
 //! | a retry topic: the group is unknown; consumed too often, or in order | 26; goes to the dead-letter topic |
 //! | a half message | 16 |
-//! | a message for later | 13 |
+//! | a timer that is no time, or beyond the horizon | 13 |
 //! | body or properties over their bounds | 13 |
 //! | the store does not take it | 14, 2 |
 //!
@@ -18,8 +18,6 @@
 //!
 //! Differences from Apache
 //!  - `WAIT=false` is answered when durable too: there is no faster answer to give.
-//!  - A message with DELAY or a timer is refused, because this broker would deliver it at once. On retry topics it
-//!    is taken and delivered at once: clients put DELAY there by themselves, and losing those would be worse.
 //!  - On retry topics, the number of times consumed is also read from the properties, where Go leaves it.
 //!  - Half messages are refused as by a broker with `rejectTransactionMessage`.
 //!  - A negative queue id takes the write queues in turn instead of by chance.
@@ -34,19 +32,23 @@ use ringmq_engine::Store;
 use ringmq_engine::env::Env;
 use ringmq_engine::state::QueueRef;
 use ringmq_wire::id;
-use ringmq_wire::name::{self, dead_letter_topic, group_of_retry_topic};
+use ringmq_wire::name::{self, group_of_retry_topic};
 use ringmq_wire::record::batch::Items;
 use ringmq_wire::record::{Draft, properties, sys_flag, tag};
-use ringmq_wire::request::send::{SendBack, SendReply, SendRequest};
+use ringmq_wire::request::recall::RecallHandle;
+use ringmq_wire::request::send::{SendReply, SendRequest};
 
 use crate::broker::facts::group_config::GroupConfig;
 use crate::broker::facts::topic_config::{Perm, TopicConfig};
+use crate::broker::facts::waiting::{Waiting, recalled_by};
 use crate::broker::limits::{
     BODY_BYTES_MAX, MESSAGES_PER_BATCH_MAX, PROPERTIES_BYTES_MAX, QUEUES_PER_TOPIC_MAX,
 };
 use crate::broker::outcome::{Now, Outcome};
 use crate::broker::reply::{Refusal, Reply};
+use crate::broker::retry;
 use crate::broker::topic::{self, Topics};
+use crate::broker::waiting::{self, rule::Asked};
 use crate::broker::{Broker, Call, Scratch, group};
 
 /// SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE. Whether it is a batch is said by a field, not by the
@@ -71,12 +73,12 @@ pub fn send<E: Env>(
     }
 
     begin_batch(&mut broker.scratch, &target, call.now);
-    let unique_key = if request.batch {
+    let added = if request.batch {
         add_items(broker, call, &request, &target)?
     } else {
         add_single(broker, call, &request, &target)?
     };
-    let Broker { store, scratch, topics, groups, counters, .. } = &mut *broker;
+    let Broker { store, scratch, topics, groups, counters, waiting, .. } = &mut *broker;
     let appended = store.append(&mut scratch.batch).inspect_err(|_| counters.totals.put_failed += 1)?;
     counters.totals.put += scratch.batch.places().count() as u64;
     counters.totals.put_bytes += call.body.len() as u64;
@@ -86,15 +88,22 @@ pub fn send<E: Env>(
     if let Some(config) = target.new_group.take() {
         groups.adopt(config);
     }
-    write_reply(broker, target.queue_id, unique_key.as_deref(), reply);
+    if let Some(began) = added.waiting {
+        waiting.began(began, call.now);
+    }
+    write_reply(broker, &target, &added, reply);
     Ok(Outcome::ReplyWhenDurable(appended.ticket))
 }
 
-/// CONSUMER_SEND_MSG_BACK: refused in words that say what clients then do by themselves, which is to send the
-/// message to the group's retry topic. Nothing is lost by that.
-pub fn send_back<E: Env>(call: &Call<'_>) -> Result<Outcome<E>, Refusal> {
-    let request = SendBack::decode(&call.head.fields)?;
-    Err(Refusal::SendBack(name::retry_topic(request.group)))
+/// What a send added to the batch.
+#[derive(Debug)]
+struct Added<'a> {
+    /// Which the broker made if the message had none; of a batch, its own.
+    unique_key: Option<Cow<'a, str>>,
+    /// The message waits.
+    waiting: Option<Waiting>,
+    /// A timer that can be recalled.
+    recallable: bool,
 }
 
 /// Where a send goes, and what must be made for it.
@@ -178,30 +187,18 @@ fn redirect_retry<'a, E: Env>(
     now: Now,
     target: &mut Target<'a>,
 ) -> Result<(), Refusal> {
-    let (retry_max, orderly) = match broker.groups.get(group) {
-        Some(group) => (group.config.retry_max, group.locks.any_held(now.monotonic)),
-        None => {
-            if !broker.settings.auto_create_group || name::check_group(group).is_err() {
-                return Err(Refusal::GroupUnknown(group.into()));
-            }
-            broker.groups.check_room(group)?;
-            let config = GroupConfig::new(group);
-            let retry_max = config.retry_max;
-            target.new_group = Some(config);
-            (retry_max, false)
-        }
-    };
-    if request.reconsume_times <= request.reconsume_times_max.unwrap_or(retry_max) && !orderly {
+    let orderly = broker.groups.get(group).is_some_and(|group| group.locks.any_held(now.monotonic));
+    let config = retry::known_or_new(&broker.groups, broker.settings.auto_create_group, group)?;
+    let times_max = request.reconsume_times_max.unwrap_or(config.retry_max);
+    if let Cow::Owned(config) = config {
+        target.new_group = Some(config);
+    }
+    if request.reconsume_times <= times_max && !orderly {
         return Ok(());
     }
-    let dead_letters = dead_letter_topic(group);
-    target.new_topic = None;
+    let (dead_letters, new_topic) = retry::dead_letters(&broker.topics, group)?;
+    target.new_topic = new_topic;
     target.queue_id = 0;
-    if broker.topics.get(&dead_letters).is_none() {
-        let config = TopicConfig::new(&dead_letters, 1, Perm::READ_WRITE);
-        broker.topics.check_room(&config)?;
-        target.new_topic = Some(config);
-    }
     target.topic = Cow::Owned(dead_letters);
     Ok(())
 }
@@ -219,13 +216,13 @@ fn begin_batch(scratch: &mut Scratch, target: &Target<'_>, now: Now) {
     }
 }
 
-/// Adds one message, its properties edited; gives its unique key, which the broker makes if it had none.
+/// Adds one message, its properties edited, as a waiting record if it is for later.
 fn add_single<'a, E: Env>(
     broker: &mut Broker<E>,
     call: &Call<'_>,
     request: &SendRequest<'a>,
     target: &Target<'_>,
-) -> Result<Option<Cow<'a, str>>, Refusal> {
+) -> Result<Added<'a>, Refusal> {
     let retried = group_of_retry_topic(request.topic).is_some();
     let given_up = target.topic.starts_with(name::DEAD_LETTER_PREFIX) && retried;
     let noticed = edit_properties(request.properties, given_up, &mut broker.scratch.properties);
@@ -234,9 +231,10 @@ fn add_single<'a, E: Env>(
     {
         return Err(Refusal::HalfMessage(broker.identity.broker_name.clone()));
     }
-    if let Some(property) = noticed.asks_for_later().filter(|_| !retried) {
-        return Err(Refusal::Delay(property));
-    }
+    let now_ms = broker.store.stamp(call.now.wall_ms);
+    let waits = &broker.settings.waits;
+    let beyond = |_| Refusal::Timer { horizon_ms: waits.horizon_ms };
+    let wait = waits.decide(&noticed.asked, now_ms).map_err(beyond)?;
 
     let unique_key = match noticed.unique_key {
         Some(given) => Cow::Borrowed(given),
@@ -257,9 +255,17 @@ fn add_single<'a, E: Env>(
         properties: edited,
         ..draft(request, target, call.peer, identity.store_host)
     };
-    let queue = target.queue(topics, store);
-    scratch.batch.record(queue, noticed.tag.map_or(0, tag::hash_code), &draft)?;
-    Ok(Some(unique_key))
+    let Some(wait) = wait else {
+        let queue = target.queue(topics, store);
+        scratch.batch.record(queue, noticed.tag.map_or(0, tag::hash_code), &draft)?;
+        return Ok(Added { unique_key: Some(unique_key), waiting: None, recallable: false });
+    };
+    let recallable = wait.level == 0 && !retried;
+    let recalled_by = recalled_by(&target.topic, &unique_key);
+    let recalled_by = if recallable { &recalled_by[..] } else { &[] };
+    let Scratch { batch, waiting: waiting_properties, .. } = scratch;
+    let waiting = waiting::put(store, batch, waiting_properties, wait, &draft, recalled_by)?;
+    Ok(Added { unique_key: Some(unique_key), waiting: Some(waiting), recallable })
 }
 
 /// Adds every message of a batch body, each with its own flag, body and properties as they are; the
@@ -270,12 +276,12 @@ fn add_items<'a, E: Env>(
     call: &Call<'_>,
     request: &SendRequest<'a>,
     target: &Target<'_>,
-) -> Result<Option<Cow<'a, str>>, Refusal> {
+) -> Result<Added<'a>, Refusal> {
     if request.sys_flag & sys_flag::TRANSACTION_MASK != 0 {
         return Err(Refusal::BatchWith("a batch has no transaction flag"));
     }
     let noticed = edit_properties(request.properties, false, &mut broker.scratch.properties);
-    if noticed.asks_for_later().is_some() {
+    if noticed.asked.property().is_some() {
         return Err(Refusal::BatchWith("a batch is not delivered later"));
     }
     if request.topic.len() > name::TOPIC_BYTES_MAX || call.body.len() > BODY_BYTES_MAX {
@@ -298,7 +304,7 @@ fn add_items<'a, E: Env>(
         let draft = Draft { flag: item.flag, body: item.body, properties: item.properties, ..common };
         scratch.batch.record(queue, tag_hash(item.properties), &draft)?;
     }
-    Ok(noticed.unique_key.map(Cow::Borrowed))
+    Ok(Added { unique_key: noticed.unique_key.map(Cow::Borrowed), waiting: None, recallable: false })
 }
 
 /// What all records of a send share.
@@ -334,16 +340,8 @@ struct Noticed<'a> {
     unique_key: Option<&'a str>,
     tag: Option<&'a str>,
     half: bool,
-    /// A delay level above 0, which is "now".
-    delayed: bool,
-    timer: Option<&'static str>,
-}
-
-impl Noticed<'_> {
-    /// The property that asks for later delivery, if one does.
-    fn asks_for_later(&self) -> Option<&'static str> {
-        if self.delayed { Some(properties::DELAY) } else { self.timer }
-    }
+    /// When it is to be delivered.
+    asked: Asked<'a>,
 }
 
 /// Looks at a message's properties once, and puts into `edited` those that are stored as they are. Not stored are
@@ -357,23 +355,18 @@ fn edit_properties<'a>(given: &'a str, given_up: bool, edited: &mut Vec<u8>) -> 
             properties::POP_CK | properties::MSG_REGION | properties::TRACE_ON | properties::CLUSTER => {
                 continue;
             }
-            properties::DELAY => {
-                noticed.delayed = value.parse::<i32>().is_ok_and(|level| level > 0);
-                if given_up {
-                    continue;
-                }
-            }
+            properties::DELAY if given_up => continue,
             properties::UNIQUE_KEY => noticed.unique_key = Some(value),
             properties::TAGS => noticed.tag = Some(value),
             properties::TRANSACTION_PREPARED => noticed.half = value.eq_ignore_ascii_case("true"),
-            properties::TIMER_DELIVER_MS => noticed.timer = Some(properties::TIMER_DELIVER_MS),
-            properties::TIMER_DELAY_SEC => noticed.timer = Some(properties::TIMER_DELAY_SEC),
-            properties::TIMER_DELAY_MS => noticed.timer = Some(properties::TIMER_DELAY_MS),
             _ if name.starts_with(properties::TRANSIENT_PREFIX) => continue,
-            _ => {}
+            _ => noticed.asked.note(name, value),
         }
         edited.extend_from_slice(pair.as_bytes());
         edited.push(properties::PAIR_END);
+    }
+    if given_up {
+        properties::push_number(properties::DELAY, -1, edited);
     }
     noticed
 }
@@ -396,10 +389,23 @@ fn unique_key<E: Env>(broker: &Broker<E>, now: Now) -> String {
 
 fn write_reply<E: Env>(
     broker: &mut Broker<E>,
-    queue_id: u32,
-    unique_key: Option<&str>,
+    target: &Target<'_>,
+    added: &Added<'_>,
     reply: &mut Reply<'_>,
 ) {
+    let unique_key = added.unique_key.as_deref();
+    let recall_handle = match (added.waiting, unique_key) {
+        (Some(waiting), Some(unique_key)) if added.recallable => Some(
+            RecallHandle {
+                topic: &target.topic,
+                broker_name: &broker.identity.broker_name,
+                due_ms: waiting.due_ms,
+                unique_key,
+            }
+            .encode(),
+        ),
+        _ => None,
+    };
     let Broker { identity, settings, scratch, .. } = broker;
     let Scratch { batch, text, .. } = scratch;
     text.clear();
@@ -413,11 +419,11 @@ fn write_reply<E: Env>(
     }
     let answer = SendReply {
         message_id: text,
-        queue_id: queue_id.cast_signed(),
+        queue_id: target.queue_id.cast_signed(),
         queue_offset: first_offset.unwrap_or_default().0.cast_signed(),
         transaction_id: unique_key,
         batch_unique_key: None,
-        recall_handle: None,
+        recall_handle: recall_handle.as_deref(),
         region: Some(&identity.region),
         trace_on: Some(settings.trace_on),
     };

@@ -117,10 +117,10 @@ fn a_deleted_topic_is_gone_and_its_offsets_are_never_used_again() {
 fn the_system_topics_are_there_from_the_start_and_told() {
     let mut table = Table::new();
     let conn = table.connect();
-    let expected = r#"{"topicList":["BenchmarkTest","OFFSET_MOVED_EVENT","RMQ_SYS_TRACE_TOPIC","RMQ_SYS_TRANS_HALF_TOPIC","RMQ_SYS_TRANS_OP_HALF_TOPIC","SCHEDULE_TOPIC_XXXX","SELF_TEST_TOPIC","TBW102","TestCluster","TestCluster_REPLY_TOPIC","broker-a"]}"#;
+    let expected = r#"{"topicList":["BenchmarkTest","OFFSET_MOVED_EVENT","RMQ_SYS_TRACE_TOPIC","RMQ_SYS_TRANS_HALF_TOPIC","RMQ_SYS_TRANS_OP_HALF_TOPIC","SCHEDULE_TOPIC_XXXX","SELF_TEST_TOPIC","TBW102","TestCluster","TestCluster_REPLY_TOPIC","broker-a","rmq_sys_wheel_timer"]}"#;
     assert_eq!(table.call(conn, GetSystemTopicListFromBroker, &[], &[]).text(), expected);
     let table = table.restart();
-    assert_eq!(table.broker.topics.count(), 11);
+    assert_eq!(table.broker.topics.count(), 12);
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn all_topics_are_told_at_once_or_by_pages() {
     let mut table = Table::new();
     let conn = table.connect();
     let whole = table.call(conn, GetAllTopicConfig, &[], &[]).expect(0);
-    assert_eq!(whole.number("totalTopicNum"), 11);
+    assert_eq!(whole.number("totalTopicNum"), 12);
     assert!(
-        whole.text().starts_with(r#"{"dataVersion":{"counter":11,"stateVersion":0,"timestamp":"#),
+        whole.text().starts_with(r#"{"dataVersion":{"counter":12,"stateVersion":0,"timestamp":"#),
         "{}",
         whole.text()
     );
@@ -232,13 +232,45 @@ fn a_bad_group_is_refused() {
         (r#"{"groupName":"a b"}"#,                                               29),
         (r#"{}"#,                                                                29),
         (r#"{"groupName":"G","attributes":{"+a":"b"}}"#,                         1),
-        (r#"{"groupName":"G","groupRetryPolicy":{"type":"EXPONENTIAL"}}"#,       1),
+        (r#"{"groupName":"G","groupRetryPolicy":{"type":"LINEAR"}}"#,            1),
+        (r#"{"groupName":"G","groupRetryPolicy":{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":-1,"max":2,"multiplier":2}}}"#, 1),
+        (r#"{"groupName":"G","groupRetryPolicy":{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":1,"max":2,"multiplier":0}}}"#, 1),
+        (r#"{"groupName":"G","groupRetryPolicy":{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1,-2]}}}"#, 1),
         (r#"{"groupName":"G","retryQueueNums":-1}"#,                             1),
         (r#"{"groupName":"#,                                                     1),
     ];
     for (body, code) in rows {
         table.call(conn, UpdateAndCreateGroup, &[], body.as_bytes()).expect(code);
     }
+}
+
+#[test]
+fn a_groups_retry_policy_is_kept_as_it_was_said() {
+    let mut table = Table::new();
+    let conn = table.connect();
+    for policy in [
+        r#"{"type":"CUSTOMIZED"}"#,
+        r#"{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000,5000,20]}}"#,
+        r#"{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":7,"max":70,"multiplier":3}}"#,
+    ] {
+        let body = format!(r#"{{"groupName":"G","groupRetryPolicy":{policy}}}"#);
+        table.call(conn, UpdateAndCreateGroup, &[], body.as_bytes()).expect(0);
+        let said = table.call(conn, GetGroupConfig, &[("group", "G".into())], &[]).expect(0);
+        assert!(said.text().contains(&format!(r#""groupRetryPolicy":{policy}"#)), "{}", said.text());
+    }
+    table
+        .call(
+            conn,
+            UpdateAndCreateGroup,
+            &[],
+            br#"{"groupName":"H","groupRetryPolicy":{"type":"EXPONENTIAL"}}"#,
+        )
+        .expect(0);
+    let mut table = table.restart();
+    let conn = table.connect();
+    let said = table.call(conn, GetGroupConfig, &[("group", "H".into())], &[]).expect(0);
+    let policy = r#""exponentialRetryPolicy":{"initial":5000,"max":7200000,"multiplier":2}"#;
+    assert!(said.text().contains(policy), "{}", said.text());
 }
 
 #[test]

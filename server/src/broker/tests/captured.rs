@@ -16,7 +16,7 @@ use crate::broker::testing::{Answer, Table, captured_frames};
 
 /// Requests that we answer otherwise than Apache, and why.
 const DIFFERENT: [(i32, &str); 1] =
-    [(36, "messages are not taken back; clients then send them to the retry topic themselves")];
+    [(36, "no record begins here where the one began that was given back there")];
 
 /// Fields of Apache's answers that ours leave out: those of the second form of heartbeats, which is not offered,
 /// and flags that are always 0.

@@ -8,4 +8,6 @@ mod groups;
 mod offsets;
 mod pulls;
 mod queries;
+mod retries;
 mod sends;
+mod waiting;

@@ -113,8 +113,8 @@ fn the_checks_of_a_send_answer_in_their_order() {
         ("queue id",        Table::send_fields("T", 4, ""),             b"x", 29, "request queueId[4] is illegal"),
         ("half by flag",    with(plain("T"), "f", 4.into()),            b"x", 16, "the broker[broker-a] sending transaction message is forbidden"),
         ("half by name",    with(plain("T"), "i", "TRAN_MSG\u{1}true\u{2}".into()), b"x", 16, "the broker[broker-a] sending transaction"),
-        ("delay",           with(plain("T"), "i", "DELAY\u{1}3\u{2}".into()),       b"x", 13, "the message has the property DELAY"),
-        ("timer",           with(plain("T"), "i", "TIMER_DELAY_SEC\u{1}3\u{2}".into()), b"x", 13, "the message has the property TIMER_DELAY_SEC"),
+        ("timer",           with(plain("T"), "i", "TIMER_DELAY_SEC\u{1}x\u{2}".into()), b"x", 13, "timer message illegal, the delay time"),
+        ("horizon",         with(plain("T"), "i", "TIMER_DELAY_SEC\u{1}259201\u{2}".into()), b"x", 13, "timer message illegal, the delay time should not be bigger than the max delay 259200000ms"),
         ("body",            plain("T"),                         huge.as_bytes(), 13, "the message is illegal, maybe msg body"),
         ("properties",      with(plain("T"), "i", fat.as_str().into()), b"x", 13, "the message is illegal, maybe msg body"),
         ("missing field",   vec![("b", "T".into())],                    b"x", 1,  "the custom field"),
@@ -164,7 +164,7 @@ fn without_automatic_creation_an_unknown_topic_stays_unknown() {
 fn a_refused_send_makes_neither_topic_nor_queue() {
     let mut table = Table::new();
     let producer = table.connect();
-    let fields = Table::send_fields("New", 0, "DELAY\u{1}3\u{2}");
+    let fields = Table::send_fields("New", 0, "TIMER_DELAY_SEC\u{1}x\u{2}");
     table.call(producer, SendMessageV2, &fields, b"x").expect(13);
     let batch = with(Table::send_fields("New", 0, ""), "m", true.into());
     table.call(producer, SendBatchMessage, &batch, b"no batch").expect(13);
@@ -270,13 +270,19 @@ fn a_retry_topic_takes_what_clients_send_there_and_gives_up_in_time() {
     };
     table.call(consumer, SendMessageV2, &retry(16, 16), b"again").expect(0);
     table.call(consumer, SendMessageV2, &retry(17, 16), b"dead").expect(0);
+    assert_eq!(
+        table.pull(consumer, "%RETRY%G", 0, 0, "*").bodies(),
+        [""; 0],
+        "it waits for the level's 10 s"
+    );
+    table.pass(std::time::Duration::from_secs(10));
     let retried = table.pull(consumer, "%RETRY%G", 0, 0, "*");
     assert_eq!(retried.bodies(), ["again"]);
     assert_eq!(retried.records()[0].reconsume_times, 16);
     assert_eq!(retried.records()[0].property("DELAY"), Some("3"));
     let dead = table.pull(consumer, "%DLQ%G", 0, 0, "*");
     assert_eq!(dead.bodies(), ["dead"]);
-    assert_eq!(dead.records()[0].property("DELAY"), None);
+    assert_eq!(dead.records()[0].property("DELAY"), Some("-1"), "as Apache's broker says that it has none");
     assert_eq!(dead.records()[0].topic, "%DLQ%G");
 
     // A group that consumes in order sends there only to give up.
@@ -296,6 +302,7 @@ fn a_go_consumer_that_fails_for_ever_gives_up_too() {
         let fields = with(Table::send_fields("%RETRY%G", 0, &properties), "l", 0.into());
         table.call(consumer, SendMessageV2, &fields, times.to_string().as_bytes()).expect(0);
     }
+    table.pass(std::time::Duration::from_secs(7_200));
     let retried = table.pull(consumer, "%RETRY%G", 0, 0, "*");
     assert_eq!((retried.bodies(), retried.records()[0].reconsume_times), (vec!["16".to_owned()], 16));
     assert_eq!(table.pull(consumer, "%DLQ%G", 0, 0, "*").bodies(), ["17"]);
@@ -308,15 +315,6 @@ fn a_retry_topic_of_an_unknown_group_is_refused_when_groups_are_not_created() {
     let fields = Table::send_fields("%RETRY%G", 0, "");
     table.call(consumer, SendMessageV2, &fields, b"x").expect(response::SUBSCRIPTION_GROUP_NOT_EXIST);
     assert!(table.broker.topics.get("%RETRY%G").is_none());
-}
-
-#[test]
-fn a_message_given_back_is_refused_so_that_the_client_sends_it_itself() {
-    let mut table = Table::new();
-    let consumer = table.connect();
-    let fields = [("offset", 0.into()), ("group", "G".into()), ("delayLevel", 0.into())];
-    let answer = table.call(consumer, ConsumerSendMessageBack, &fields, &[]).expect(1);
-    assert!(answer.remark.contains("%RETRY%G"), "{}", answer.remark);
 }
 
 #[test]
