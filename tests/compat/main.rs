@@ -14,6 +14,7 @@
 //! | `conditions` | SQL92: what consumers get, and random conditions beside Apache's evaluator |
 //! | `queries` | messages by key, unique key and id; offsets by time |
 //! | `headers` | odd but legal headers |
+//! | `later` | delays, timers, retries and dead letters: the records beside Apache's, and the clients' own |
 //! | `difference` | the same requests here and at Apache's: codes and remarks compared |
 //! | `administration` | mqadmin |
 //! | `command_line` | our own commands, at Apache's broker |
@@ -27,6 +28,7 @@ mod delivery;
 mod difference;
 mod groups;
 mod headers;
+mod later;
 mod mixed;
 mod queries;
 mod reading;
