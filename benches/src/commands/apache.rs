@@ -128,7 +128,7 @@ impl Apache {
             workloads: &workloads,
             rounds: self.rounds.into(),
             shape: &Shape { seconds: self.seconds, warm_up_most: 2.0, ..Shape::default() },
-            shape_of_kept: &Shape { seconds: self.seconds, warm_up_most: 4.0, ..Shape::default() },
+            shape_of_kept: &Shape { seconds: self.seconds, warm_up_most: 2.5, ..Shape::default() },
             first_warm_up: Duration::from_secs_f64(self.jvm_warm_up.max(0.0)),
         };
         let outcome = contest.run(&mut set, &mut report)?;

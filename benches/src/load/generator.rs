@@ -1,7 +1,7 @@
 //! The loop that sends requests, waits, and measures the answers.
 //!
-//! One turn: hand out what is due, write each connection once, sleep until something can be read or the next request is
-//! due, read each ready connection once.
+//! One turn: hand out what is due and write each connection once, sleep until something can be read or the next request is
+//! due, read each ready connection once and write what it asks in return.
 //!
 //! ```text
 //! 0 ─────────── steady ─────────────────────── steady + measure ───────── drained
@@ -17,6 +17,7 @@ use super::warm_up::WarmUp;
 use super::{LoadError, Moment, Work, since_epoch_ns};
 use crate::os::Poll;
 use ringmq_wire::HeadScratch;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,7 @@ pub fn run(plan: &Plan, work: &mut impl Work, tell: &mut dyn FnMut(Phase)) -> Re
         let woke = generator.now();
         generator.ledger.slept(sleep, now, woke);
         for connection in &ready {
-            generator.read(*connection, work)?;
+            generator.read_and_write(*connection, work)?;
         }
         let now = generator.now();
         generator.ledger.check_that_it_lives(now, plan.patience)?;
@@ -113,6 +114,8 @@ struct Generator {
     /// Connections that may have something to write.
     dirty: Vec<usize>,
     buffer: Vec<u8>,
+    /// What a connection writes into that has nothing left to write; empty.
+    spare: Vec<u8>,
     scratch: HeadScratch,
 }
 
@@ -135,6 +138,7 @@ impl Generator {
             started,
             dirty: Vec::new(),
             buffer: Vec::new(),
+            spare: Vec::new(),
             scratch: HeadScratch::default(),
         })
     }
@@ -159,18 +163,29 @@ impl Generator {
         Ok(())
     }
 
-    fn read(&mut self, connection: usize, work: &mut impl Work) -> Result<(), LoadError> {
-        self.dirty.push(connection);
+    /// Reads once, and writes what is asked in return.
+    fn read_and_write(&mut self, connection: usize, work: &mut impl Work) -> Result<(), LoadError> {
         let mut now = None;
-        let Generator { sockets, ledger, buffer, scratch, started, .. } = self;
-        sockets[connection].read(buffer, |frame, out| {
+        let Generator { sockets, ledger, buffer, scratch, started, poll, spare, .. } = self;
+        let socket = &mut sockets[connection];
+        // One buffer for all connections that have nothing left to write stays in the nearest cache.
+        let is_spare = socket.out.is_empty();
+        if is_spare {
+            mem::swap(&mut socket.out, spare);
+        }
+        socket.read(buffer, |frame, out| {
             let now = *now.get_or_insert_with(|| started.elapsed());
             let head = scratch.decode(frame.format, frame.head)?;
             if head.is_response() {
                 ledger.answered(connection, &head, frame.body, now, work, out)?;
             }
             Ok(())
-        })
+        })?;
+        socket.write(poll).map_err(io("send requests"))?;
+        if is_spare && socket.out.is_empty() {
+            mem::swap(&mut socket.out, spare);
+        }
+        Ok(())
     }
 }
 

@@ -100,6 +100,8 @@ pub(super) struct Ledger {
     measure: Duration,
     measured: Measured,
     last_answer: Duration,
+    /// Of the time since then, so much we did not run and so could not hear an answer.
+    deaf: Duration,
     start: Moment,
     /// Answered so far, measured or not.
     messages: u64,
@@ -157,6 +159,7 @@ impl Ledger {
                 longest_oversleep: Duration::ZERO,
             },
             last_answer: Duration::ZERO,
+            deaf: Duration::ZERO,
             start: Moment::default(),
             messages: 0,
         }
@@ -261,6 +264,7 @@ impl Ledger {
         if self.in_flight == 0 {
             // Silence is counted only while an answer is owed.
             self.last_answer = now;
+            self.deaf = Duration::ZERO;
         }
         self.in_flight += 1;
     }
@@ -309,11 +313,12 @@ impl Ledger {
     pub(super) fn slept(&mut self, allowed: Duration, from: Duration, to: Duration) {
         let late = to.saturating_sub(from + allowed);
         self.measured.longest_oversleep = self.measured.longest_oversleep.max(late);
+        self.deaf += late;
     }
 
-    /// An error if answers are owed and none came for `patience`.
+    /// An error if answers are owed and none came for `patience`, in which we could have heard one.
     pub(super) fn check_that_it_lives(&mut self, now: Duration, patience: Duration) -> Result<(), LoadError> {
-        let silence = now.saturating_sub(self.last_answer);
+        let silence = now.saturating_sub(self.last_answer).saturating_sub(self.deaf);
         if self.in_flight > 0 && silence > patience {
             return Err(LoadError::Hung { in_flight: self.in_flight, silence });
         }
@@ -335,6 +340,7 @@ impl Ledger {
         let measured = &mut self.measured;
         measured.longest_silence = measured.longest_silence.max(now.saturating_sub(self.last_answer));
         self.last_answer = now;
+        self.deaf = Duration::ZERO;
         match messages {
             None => *measured.refused.entry(code).or_default() += 1,
             Some(messages) => {
@@ -526,6 +532,10 @@ mod tests {
         assert!(run.ledger.check_that_it_lives(110 * MS, 50 * MS).is_ok());
         let hung = run.ledger.check_that_it_lives(111 * MS, 50 * MS);
         assert!(matches!(hung, Err(LoadError::Hung { in_flight: 1, .. })), "{hung:?}");
+        // It was us who did not run.
+        run.ledger.slept(2 * MS, 111 * MS, 10_000 * MS);
+        assert!(run.ledger.check_that_it_lives(10_050 * MS, 150 * MS).is_ok());
+        assert!(run.ledger.check_that_it_lives(10_200 * MS, 150 * MS).is_err());
     }
 
     #[test]
