@@ -43,6 +43,10 @@ const CLIENT: ConnId = ConnId { slot: 1, generation: 0 };
 const DEEDS_MAX: u64 = 60;
 /// After the last death, for whatever is still to come.
 const CALM: Duration = Duration::from_secs(40);
+/// Between two looks whether a read has come back.
+const FETCH_STEP: Duration = Duration::from_millis(1);
+/// Looks, at most: longer than any disk here stalls.
+const FETCH_STEPS_MAX: usize = 60_000;
 /// Furthest that a timer is away.
 const TIMER_MS_MAX: u64 = 4_000;
 
@@ -308,17 +312,8 @@ impl World {
         if let Some(reason) = life.store.poisoned() {
             return Err(format!("the log is poisoned: {reason}"));
         }
-        let now = now(&life.sim);
-        let done = std::mem::take(&mut *life.done.borrow_mut());
-        for done in done {
-            match done {
-                DoneRead::Rule(what, read) => life.broker.read_done(what, read, now, &mut life.out),
-                DoneRead::Call(inspection, read) => {
-                    life.broker.inspected(inspection, read, now, &mut life.out)
-                }
-            }
-        }
-        life.broker.tick(now, &mut life.out);
+        life.take_done();
+        life.broker.tick(now(&life.sim), &mut life.out);
         life.start_reads();
         life.collect()?;
         let durable = life.store.durable();
@@ -347,11 +342,9 @@ impl World {
             while *next < end.0 {
                 let budget = ReadBudget { records_max: 100, bytes_max: 1 << 20, entries_max: 100 };
                 let mut reading = life.store.read(queue, QueueOffset(*next), budget, |_| true);
-                // In a task of its own nothing would be different, and a crash would come no nearer.
-                let fetched = life.sim.run_until(life.store.fetch(&mut reading.pieces));
-                fetched.map_err(|stuck| format!("{stuck:?}"))?.map_err(|error| error.to_string())?;
+                let pieces = life.fetch(std::mem::take(&mut reading.pieces))?;
                 let mut bytes = Vec::new();
-                for piece in &reading.pieces {
+                for piece in &pieces {
                     let Piece::Hot(slice) = piece else { return Err("a fetched piece is still cold".into()) };
                     bytes.extend_from_slice(slice.bytes());
                 }
@@ -397,6 +390,40 @@ impl Life {
         let now = now(&self.sim);
         self.broker.handle(CLIENT, frame.format, &head, frame.body, now, &mut self.out);
         self.start_reads();
+    }
+
+    /// Hands what was read for rules back to them.
+    fn take_done(&mut self) {
+        let now = now(&self.sim);
+        let done = std::mem::take(&mut *self.done.borrow_mut());
+        for done in done {
+            match done {
+                DoneRead::Rule(what, read) => self.broker.read_done(what, read, now, &mut self.out),
+                DoneRead::Call(inspection, read) => {
+                    self.broker.inspected(inspection, read, now, &mut self.out)
+                }
+            }
+        }
+    }
+
+    /// Gets pieces. What was read for a rule holds memory until the rule has it, and this read may need that memory: so
+    /// rules go on meanwhile, as they do in the shard loop.
+    fn fetch(&mut self, mut pieces: Vec<Piece<SimEnv>>) -> Result<Vec<Piece<SimEnv>>, String> {
+        let fetched = Rc::new(RefCell::new(None));
+        let (store, put) = (self.store.clone(), fetched.clone());
+        self.sim.env().spawn(TaskClass::Read, async move {
+            let read = store.fetch(&mut pieces).await;
+            put.replace(Some(read.map(|()| pieces)));
+        });
+        for _ in 0..FETCH_STEPS_MAX {
+            if let Some(read) = fetched.take() {
+                return read.map_err(|error| error.to_string());
+            }
+            self.sim.run_for(FETCH_STEP);
+            self.take_done();
+            self.start_reads();
+        }
+        Err("a read does not come back".into())
     }
 
     /// Reads what rules asked for, beside everything else.

@@ -49,3 +49,11 @@ fn internal_moves_happen_exactly_once_whatever_dies() {
     assert!(total.later > 1_000 && total.given_back > 100 && total.crashes > SEEDS, "{total:?}");
     assert!(total.came >= total.later + total.given_back, "{total:?}");
 }
+
+/// Much of the memory for reads is held by what rules have asked for, when somebody else reads.
+#[test]
+fn a_read_that_needs_the_memory_of_what_rules_read_comes_back() {
+    for seed in [604, 1060, 1780] {
+        run_moves(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
