@@ -63,7 +63,7 @@ impl<'a> Banner<'a> {
             let _ = writeln!(text, "\n  {}", paint.faint("Try:"));
             let _ =
                 writeln!(text, "    export NAMESRV_ADDR={name_server}    # for your producers and consumers");
-            let _ = writeln!(text, "    mqadmin clusterList -n {name_server}");
+            let _ = writeln!(text, "    ringmq cluster -n {name_server}");
         }
         text.push('\n');
         text
@@ -177,7 +177,7 @@ RingMQ {}  node box, cluster DefaultCluster
 
   Try:
     export NAMESRV_ADDR=127.0.0.1:9876    # for your producers and consumers
-    mqadmin clusterList -n 127.0.0.1:9876
+    ringmq cluster -n 127.0.0.1:9876
 
 ",
             env!("CARGO_PKG_VERSION")

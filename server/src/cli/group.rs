@@ -9,6 +9,7 @@ use ringmq_client::admin::{GroupDescription, GroupQueue, MemberDescription, NewG
 use ringmq_wire::name::is_system_group;
 use serde::Serialize;
 
+use super::listing::{List, Listed};
 use super::remote::{self, Answer, Connection, Failure, Session};
 use super::sure::{Done, Sure};
 use super::table::{self, Column};
@@ -143,21 +144,6 @@ fn place(text: &str, now: SystemTime) -> Result<ResetTo, Failure> {
 
 async fn describe(session: &Session, group: &str) -> Result<Description, Failure> {
     Ok(session.admin.group(group).await?.into())
-}
-
-#[derive(Debug, Serialize)]
-struct Listed {
-    name: String,
-    system: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct List(Vec<Listed>);
-
-impl Answer for List {
-    fn text(&self) -> String {
-        self.0.iter().map(|group| format!("{}\n", group.name)).collect()
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -26,6 +26,7 @@ pub mod explain;
 #[cfg(test)]
 mod golden;
 mod group;
+mod listing;
 pub mod log_files;
 pub mod man;
 mod message;

@@ -14,6 +14,7 @@ use ringmq_wire::record::tag::hash_code;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::listing::{List, Listed};
 use super::remote::{self, Answer, Connection, Failure, Session};
 use super::sure::{self, Sure};
 use super::table::{self, Column};
@@ -256,21 +257,6 @@ async fn describe(session: &Session, topic: &str) -> Result<Description, Failure
     let described = session.admin.topic(topic).await?;
     let groups = session.admin.groups_of_topic(topic).await?;
     Ok(Description::new(described, groups))
-}
-
-#[derive(Debug, Serialize)]
-struct Listed {
-    name: String,
-    system: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct List(Vec<Listed>);
-
-impl Answer for List {
-    fn text(&self) -> String {
-        self.0.iter().map(|topic| format!("{}\n", topic.name)).collect()
-    }
 }
 
 #[derive(Debug, Serialize)]
