@@ -323,6 +323,9 @@ impl Set {
             Phase::Drain => after = look(),
             Phase::Going { messages } => live.note(messages),
         })?;
+        for (code, count) in &measured.refused {
+            eprintln!("{count} requests were refused with code {code}; `ringmq explain {code}` says why");
+        }
         let ours = Spent::between(before.0, after.0).cpu;
         let theirs = Some(Spent::between(before.1, after.1));
         let mut round = Round::new(&server.name, load, measured, ours, theirs);
